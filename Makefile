@@ -1,0 +1,72 @@
+# pg_architect: parts, objects and tests are listed by hand.
+
+srcdir := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
+
+EXTENSION = pg_architect
+EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(srcdir)/$(EXTENSION).control)
+
+# In the order of their dependency; core comes first.
+PARTS = core audit
+
+MODULE_big = $(EXTENSION)
+OBJS = \
+	src/pg_architect.o \
+	src/core/core.o \
+	src/core/relation.o \
+	src/audit/audit.o \
+	src/audit/actor.o \
+	src/audit/capture.o \
+	src/audit/condition.o \
+	src/audit/enable.o \
+	src/audit/image.o \
+	src/audit/log.o \
+	src/audit/table.o \
+	src/audit/truncate.o \
+	src/audit/value.o
+
+OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
+
+PG_CPPFLAGS = -I$(srcdir)/src -DARCHITECT_VERSION='"$(EXTVERSION)"'
+
+# The install script: header, then the tables of every part, then the rest of
+# every part.  There a leading CREATE OR REPLACE becomes CREATE, so that an
+# object made beforehand by somebody else is an error and not ours.
+INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql
+INSTALL_PARTS = $(srcdir)/sql/install/header.sql \
+	$(wildcard $(PARTS:%=$(srcdir)/sql/install/%.tables.sql)) \
+	$(PARTS:%=$(srcdir)/sql/install/%.sql)
+
+# An update script: its hand-written delta, then the same parts unchanged.
+UPGRADES := $(notdir $(wildcard $(srcdir)/sql/upgrade/*--*.sql))
+UPGRADE_SQL = $(UPGRADES:%=$(EXTENSION)--%)
+
+DATA_built = $(INSTALL_SQL) $(UPGRADE_SQL)
+EXTRA_CLEAN = META.json $(EXTENSION)--*.sql output_iso results tmp_check
+
+REGRESS_LIST = $(patsubst $(srcdir)/sql/%.sql,%,$(sort $(wildcard $(srcdir)/sql/*.sql)))
+REGRESS = $(REGRESS_LIST)
+REGRESS_OPTS = --inputdir=$(srcdir)
+ISOLATION = $(patsubst $(srcdir)/specs/%.spec,%,$(sort $(wildcard $(srcdir)/specs/*.spec)))
+ISOLATION_OPTS = --inputdir=$(srcdir)
+TAP_TESTS = 1
+
+# Out of tree, the objects need their folders.
+$(shell mkdir -p $(sort $(dir $(OBJS))))
+
+PG_CONFIG ?= pg_config
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+all: META.json
+
+META.json: META.json.in $(EXTENSION).control
+	sed 's/@VERSION@/$(EXTVERSION)/' $< > $@.tmp && mv $@.tmp $@
+
+$(INSTALL_SQL): $(INSTALL_PARTS) $(EXTENSION).control
+	sed 's/^CREATE OR REPLACE /CREATE /' $(INSTALL_PARTS) > $@.tmp && mv $@.tmp $@
+
+$(UPGRADE_SQL): $(EXTENSION)--%: sql/upgrade/% $(PARTS:%=sql/install/%.sql) sql/upgrade/header.sql
+	cat $(srcdir)/sql/upgrade/header.sql $< $(PARTS:%=$(srcdir)/sql/install/%.sql) > $@.tmp && mv $@.tmp $@
+
+# A header or the version touches everything that may include it.
+$(OBJS) $(OBJS:.o=.bc): $(OUR_HEADERS) $(EXTENSION).control

@@ -1,0 +1,277 @@
+/*
+ * actor.c
+ *    Who changes data in this transaction, and in what context.
+ *
+ * The actor that an application names lives in the transaction's memory and
+ * ends with it; a savepoint that is rolled back takes its actor along.  So a
+ * pooled connection has nothing to pass on.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+#include "utils/varlena.h"
+
+#include "audit/audit.h"
+
+PG_FUNCTION_INFO_V1(architect_audit_set_actor);
+
+/* What audit_set_actor said, the newest first. */
+typedef struct Actor
+{
+	SubTransactionId subxact;
+	Datum		name;			/* text, or 0 where the session user is meant */
+	Datum		context;		/* jsonb or 0 */
+	struct Actor *outer;
+} Actor;
+
+static Actor *actor = NULL;
+
+/* As they go into the log, made with the first change; reset when outdated. */
+static bool resolved = false;
+static Datum changed_by_value;
+static Datum session_role_value;
+static Datum context_value;
+
+static char *context_setting = NULL;
+
+static void
+forget_resolved(void)
+{
+	resolved = false;
+}
+
+/*
+ * Returns left with the members of right added; either may be 0.
+ */
+static Datum
+merge_contexts(Datum left, Datum right)
+{
+	if (DatumGetPointer(left) == NULL)
+		return right;
+	if (DatumGetPointer(right) == NULL)
+		return left;
+	return DirectFunctionCall2(jsonb_concat, left, right);
+}
+
+/*
+ * Returns {name: value} as jsonb.
+ */
+static Datum
+make_context(const char *name, const char *value)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	string = {.type = jbvString};
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	string.val.string.val = unconstify(char *, name);
+	string.val.string.len = strlen(name);
+	pushJsonbValue(&state, WJB_KEY, &string);
+	string.val.string.val = unconstify(char *, value);
+	string.val.string.len = strlen(value);
+	pushJsonbValue(&state, WJB_VALUE, &string);
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
+/*
+ * The address of the client, or NULL for one on this machine's socket.
+ */
+static char *
+client_address(void)
+{
+	LOCAL_FCINFO(fcinfo, 0);
+	Datum		address;
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
+	address = inet_client_addr(fcinfo);
+	return fcinfo->isnull ? NULL : DatumGetCString(DirectFunctionCall1(inet_out, address));
+}
+
+/*
+ * What the server itself knows of this session, as far as the administrator
+ * asks for it in architect.audit_context; 0 for nothing.
+ */
+static Datum
+session_context(void)
+{
+	char	   *list = pstrdup(context_setting);
+	List	   *names;
+	ListCell   *cell;
+	Datum		context = (Datum) 0;
+
+	if (!SplitIdentifierString(list, ',', &names))
+		elog(ERROR, "invalid list in architect.audit_context");
+
+	foreach(cell, names)
+	{
+		char	   *name = lfirst(cell);
+		char	   *value = strcmp(name, "application_name") == 0 ? application_name : client_address();
+
+		if (value != NULL)
+			context = merge_contexts(context, make_context(name, value));
+	}
+	return context;
+}
+
+/*
+ * Makes what the log says of this transaction's changes from here on.
+ */
+static void
+resolve(void)
+{
+	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
+	Datum		session_user_name = CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
+	bool		has_name = actor != NULL && DatumGetPointer(actor->name) != NULL;
+
+	changed_by_value = has_name ? actor->name : session_user_name;
+	session_role_value = has_name ? session_user_name : (Datum) 0;
+	context_value = merge_contexts(actor != NULL ? actor->context : (Datum) 0, session_context());
+	MemoryContextSwitchTo(caller);
+	resolved = true;
+}
+
+/*
+ * Gives the log columns changed_by, session_role and context; the last two may
+ * be 0 for NULL.  They belong to the transaction.
+ */
+void
+architect_audit_actor(Datum *changed_by, Datum *session_role, Datum *context)
+{
+	if (!resolved)
+		resolve();
+	*changed_by = changed_by_value;
+	*session_role = session_role_value;
+	*context = context_value;
+}
+
+/*
+ * Returns this transaction's context with one member more.
+ */
+Datum
+architect_audit_context_with(const char *name, const char *value)
+{
+	if (!resolved)
+		resolve();
+	return merge_contexts(context_value, make_context(name, value));
+}
+
+/*
+ * architect.audit_set_actor(actor text, context jsonb)
+ */
+Datum
+architect_audit_set_actor(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller;
+	Actor	   *said;
+
+	if (!PG_ARGISNULL(0) && VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("actor must not be empty"),
+				 errhint("Pass NULL to go back to the session user.")));
+	if (!PG_ARGISNULL(1) && !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(1)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("context must be a JSON object"),
+				 errhint("Pass for example '{\"request\": \"42\"}'.")));
+
+	caller = MemoryContextSwitchTo(TopTransactionContext);
+	said = palloc0(sizeof(Actor));
+	said->subxact = GetCurrentSubTransactionId();
+	if (!PG_ARGISNULL(0))
+		said->name = datumCopy(PointerGetDatum(PG_GETARG_TEXT_PP(0)), false, -1);
+	if (!PG_ARGISNULL(1))
+		said->context = datumCopy(JsonbPGetDatum(PG_GETARG_JSONB_P(1)), false, -1);
+	said->outer = actor;
+	MemoryContextSwitchTo(caller);
+
+	actor = said;
+	forget_resolved();
+	PG_RETURN_VOID();
+}
+
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_ABORT:
+			actor = NULL;
+			forget_resolved();
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId subxact,
+				   SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (Actor *said = actor; said != NULL && said->subxact == subxact; said = said->outer)
+			said->subxact = parent;
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		while (actor != NULL && actor->subxact == subxact)
+			actor = actor->outer;
+		forget_resolved();
+	}
+}
+
+/*
+ * Accepts a list of the names that session_context() knows.
+ */
+static bool
+check_context_setting(char **value, void **extra, GucSource source)
+{
+	char	   *list = pstrdup(*value);
+	List	   *names;
+	ListCell   *cell;
+
+	if (!SplitIdentifierString(list, ',', &names))
+	{
+		GUC_check_errdetail("List syntax is invalid.");
+		return false;
+	}
+	foreach(cell, names)
+	{
+		if (strcmp(lfirst(cell), "application_name") != 0 &&
+			strcmp(lfirst(cell), "client_address") != 0)
+		{
+			GUC_check_errdetail("Unrecognized word: \"%s\".", (char *) lfirst(cell));
+			GUC_check_errhint("Available words: application_name, client_address.");
+			return false;
+		}
+	}
+	return true;
+}
+
+static void
+assign_context_setting(const char *value, void *extra)
+{
+	forget_resolved();
+}
+
+void
+architect_audit_actor_init(void)
+{
+	DefineCustomStringVariable("architect.audit_context",
+							   "What the server adds to the context of each audited change.",
+							   "A list of application_name and client_address.",
+							   &context_setting, "", PGC_SUSET, GUC_LIST_INPUT,
+							   check_context_setting, assign_context_setting, NULL);
+	RegisterXactCallback(end_transaction, NULL);
+	RegisterSubXactCallback(end_subtransaction, NULL);
+}

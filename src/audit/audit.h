@@ -1,0 +1,124 @@
+/*
+ * audit.h
+ *    Row changes as rows of architect.audit_log.
+ *
+ * A change flows one way: capture.c and truncate.c turn what a trigger sees
+ * into an event with the help of table.c (how a table is audited), image.c and
+ * value.c (its rows as JSONB); log.c numbers and stores events.
+ */
+#ifndef ARCHITECT_AUDIT_H
+#define ARCHITECT_AUDIT_H
+
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "utils/jsonb.h"
+
+#include "audit/value.h"
+#include "compat.h"
+
+#define AUDIT_ROW_TRIGGER		"architect_audit"
+#define AUDIT_DELETE_TRIGGER	"architect_audit_delete"
+#define AUDIT_TRUNCATE_TRIGGER	"architect_audit_truncate"
+
+/* What a masked value looks like in the log. */
+#define AUDIT_MASK "***"
+
+typedef enum AuditCapture
+{
+	AUDIT_CAPTURE_CHANGES,		/* whole new or old row; of an update the changed columns */
+	AUDIT_CAPTURE_FULL,			/* both rows whole */
+	AUDIT_CAPTURE_KEYS			/* no values, but those of a changed key */
+} AuditCapture;
+
+typedef enum AuditTruncate
+{
+	AUDIT_TRUNCATE_EVENT,
+	AUDIT_TRUNCATE_ROWS,
+	AUDIT_TRUNCATE_REFUSE
+} AuditTruncate;
+
+typedef enum AuditOperation
+{
+	AUDIT_OPERATION_INSERT,
+	AUDIT_OPERATION_UPDATE,
+	AUDIT_OPERATION_DELETE,
+	AUDIT_OPERATION_TRUNCATE
+} AuditOperation;
+
+/* A column that goes into the log, under its name in the root table. */
+typedef struct AuditColumn
+{
+	char	   *name;
+	int			name_length;
+	int			index;			/* of its value in a slot, from 0 */
+	int16		length;
+	bool		by_value;
+	bool		masked;
+	bool		in_key;
+	AuditType	type;
+} AuditColumn;
+
+/* How one table, or one partition of it, is audited. */
+typedef struct AuditTable
+{
+	Oid			trigger;		/* hash key: the trigger it was read from */
+	bool		valid;
+	Oid			relation;
+	Oid			root;			/* the relation itself if it is no partition */
+	int32		table_id;
+	AuditCapture capture;
+	AuditTruncate truncate;
+	Datum		schema_name;	/* text; of the root */
+	Datum		table_name;
+	int			ncolumns;
+	AuditColumn *columns;		/* in the order of JSONB keys */
+	int			nkeys;
+	AuditColumn **keys;			/* in key order */
+	uint32		pins;
+	MemoryContext context;		/* owns all of the above */
+} AuditTable;
+
+/* A set of columns: places in AuditTable.columns, ascending. */
+typedef struct AuditColumnSet
+{
+	int			count;
+	int		   *columns;
+} AuditColumnSet;
+
+typedef struct AuditEvent
+{
+	AuditOperation operation;
+	text	   *record_id;		/* NULL where the event is the whole table's */
+	Jsonb	   *old_values;
+	Jsonb	   *new_values;
+	Relation	partition;		/* named in the event's context, if not NULL */
+} AuditEvent;
+
+/* audit.c */
+extern void architect_audit_init(void);
+
+/* actor.c */
+extern void architect_audit_actor(Datum *changed_by, Datum *session_role, Datum *context);
+extern Datum architect_audit_context_with(const char *name, const char *value);
+extern void architect_audit_actor_init(void);
+
+/* condition.c */
+extern char *architect_audit_condition(Relation rel, const char *condition, const char *alias);
+
+/* image.c */
+extern Jsonb *architect_audit_image(AuditTable *table, const AuditColumnSet *set,
+									TupleTableSlot *slot);
+extern text *architect_audit_record_id(AuditTable *table, TupleTableSlot *slot);
+
+/* log.c */
+extern void architect_audit_append(AuditTable *table, const AuditEvent *event);
+extern void architect_audit_log_init(void);
+
+/* table.c */
+extern AuditTable *architect_audit_table(Relation rel, Trigger *trigger);
+extern Trigger *architect_audit_find_trigger(Relation rel);
+extern void architect_audit_table_init(void);
+
+#endif							/* ARCHITECT_AUDIT_H */

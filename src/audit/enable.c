@@ -1,0 +1,626 @@
+/*
+ * enable.c
+ *    architect.audit_enable and architect.audit_disable.
+ *
+ * Triggers are made and dropped with the rights of the caller, who must own the
+ * table; only the log and the register of tables are written with those of the
+ * extension's owner, by one pinned SQL function.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "audit/audit.h"
+#include "core/core.h"
+
+PG_FUNCTION_INFO_V1(architect_audit_enable);
+PG_FUNCTION_INFO_V1(architect_audit_disable);
+PG_FUNCTION_INFO_V1(architect_audit_follow_partitions);
+
+static const char *const trigger_names[] = {
+	AUDIT_ROW_TRIGGER, AUDIT_DELETE_TRIGGER, AUDIT_TRUNCATE_TRIGGER
+};
+
+/* What a caller asked for. */
+typedef struct Request
+{
+	char	   *capture;
+	List	   *exclude;		/* of char * */
+	List	   *mask;
+	List	   *key;
+	char	   *condition;
+	char	   *truncate;
+	bool		replica;
+} Request;
+
+static char *
+quoted_name(Relation rel)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+									  RelationGetRelationName(rel));
+}
+
+/*
+ * Runs one command as the current user.
+ */
+static void
+execute(const char *command)
+{
+	SPI_connect();
+	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "unexpected result of: %s", command);
+	SPI_finish();
+}
+
+static Trigger *
+find_trigger(Relation rel, const char *name)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		if (strcmp(triggers->triggers[i].tgname, name) == 0)
+			return &triggers->triggers[i];
+	}
+	return NULL;
+}
+
+/*
+ * Opens the table for a caller who owns it; raises otherwise.
+ */
+static Relation
+open_target(Oid target, const char *purpose)
+{
+	Relation	rel = try_relation_open(target, AccessShareLock);
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table with OID %u does not exist", target),
+				 errhint("Name the table, as in 'public.orders'.")));
+
+	architect_check_plain_table(rel, purpose);
+	architect_check_owner(rel);
+	relation_close(rel, NoLock);
+
+	/* The lock of CREATE TRIGGER, taken once it is known to be allowed. */
+	return relation_open(target, ShareRowExclusiveLock);
+}
+
+/*
+ * Refuses a partition: its audit is that of its root.
+ */
+static void
+check_is_root(Relation rel)
+{
+	if (rel->rd_rel->relispartition)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("cannot audit \"%s\"", RelationGetRelationName(rel)),
+				 errdetail("It is a partition, and a record has one history under the name of the partitioned table."),
+				 errhint("Call it for the partitioned table at the top.")));
+}
+
+/*
+ * Says which children an audit of the parent does not reach.
+ */
+static void
+notice_children(Relation rel)
+{
+	List	   *children;
+
+	if (rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
+		return;
+	children = find_inheritance_children(RelationGetRelid(rel), AccessShareLock);
+	if (children != NIL)
+		ereport(NOTICE,
+				(errmsg("tables that inherit from \"%s\" are not audited by this",
+						RelationGetRelationName(rel)),
+				 errhint("Call architect.audit_enable for each of them that should be.")));
+}
+
+static void
+check_word(const char *argument, const char *value, const char *const words[3])
+{
+	for (int i = 0; i < 3; i++)
+	{
+		if (strcmp(value, words[i]) == 0)
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for \"%s\": \"%s\"", argument, value),
+			 errhint("Available values: %s, %s, %s.", words[0], words[1], words[2])));
+}
+
+/*
+ * Returns the columns' numbers; raises 42703 for one that does not exist.
+ */
+static List *
+column_numbers(Relation rel, const char *argument, List *names)
+{
+	List	   *numbers = NIL;
+	ListCell   *cell;
+
+	foreach(cell, names)
+	{
+		AttrNumber	attnum = get_attnum(RelationGetRelid(rel), lfirst(cell));
+
+		if (attnum <= 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of table \"%s\" does not exist",
+							(char *) lfirst(cell), RelationGetRelationName(rel)),
+					 errdetail("It is named in the \"%s\" argument.", argument),
+					 errhint("Name columns of the table.")));
+		numbers = list_append_unique_int(numbers, attnum);
+	}
+	return numbers;
+}
+
+/*
+ * Refuses to hide a column in a way that contradicts another.
+ */
+static void
+check_hidden(Relation rel, const char *argument, List *hidden, List *against, const char *reason)
+{
+	ListCell   *cell;
+
+	foreach(cell, hidden)
+	{
+		if (list_member_int(against, lfirst_int(cell)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("column \"%s\" cannot be in the \"%s\" argument",
+							get_attname(RelationGetRelid(rel), lfirst_int(cell), false), argument),
+					 errdetail("%s", reason),
+					 errhint("Leave the column out of this argument.")));
+	}
+}
+
+static List *
+find_key(Relation rel, List *columns)
+{
+	List	   *key = architect_find_key(rel, columns);
+
+	if (key == NIL && columns != NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the \"key\" argument does not identify the rows of table \"%s\"",
+						RelationGetRelationName(rel)),
+				 errdetail("There is no valid unique index on just these columns, without a predicate and with all of them NOT NULL."),
+				 errhint("Create such an index, or name the columns of another.")));
+	if (key == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has no primary key and no replica identity index",
+						RelationGetRelationName(rel)),
+				 errdetail("The audit names a row by its key."),
+				 errhint("Add a primary key, or name the columns of a unique index: key => '{a,b}'.")));
+	return key;
+}
+
+static void
+append_member(StringInfo json, const char *name)
+{
+	if (json->len > 1)
+		appendStringInfoString(json, ", ");
+	escape_json(json, name);
+	appendStringInfoString(json, ": ");
+}
+
+static void
+append_columns(StringInfo json, const char *name, Relation rel, List *numbers)
+{
+	ListCell   *cell;
+	const char *separator = "";
+
+	if (numbers == NIL)
+		return;
+
+	append_member(json, name);
+	appendStringInfoChar(json, '[');
+	foreach(cell, numbers)
+	{
+		appendStringInfoString(json, separator);
+		escape_json(json, get_attname(RelationGetRelid(rel), lfirst_int(cell), false));
+		separator = ", ";
+	}
+	appendStringInfoChar(json, ']');
+
+	append_member(json, psprintf("%s_attnums", name));
+	separator = "";
+	appendStringInfoChar(json, '[');
+	foreach(cell, numbers)
+	{
+		appendStringInfo(json, "%s%d", separator, lfirst_int(cell));
+		separator = ", ";
+	}
+	appendStringInfoChar(json, ']');
+}
+
+/*
+ * Checks the request against the table and returns it as the argument of the
+ * triggers, which table.c reads.
+ */
+static char *
+make_options(Relation rel, Request *request)
+{
+	static const char *const captures[] = {"changes", "full", "keys"};
+	static const char *const truncates[] = {"event", "rows", "refuse"};
+	List	   *exclude = column_numbers(rel, "exclude", request->exclude);
+	List	   *mask = column_numbers(rel, "mask", request->mask);
+	List	   *key_columns = column_numbers(rel, "key", request->key);
+	List	   *key = find_key(rel, key_columns);
+	StringInfoData json;
+
+	check_word("capture", request->capture, captures);
+	check_word("truncate", request->truncate, truncates);
+	check_hidden(rel, "exclude", exclude, key, "It belongs to the key, by which the log names a row.");
+	check_hidden(rel, "mask", mask, key, "It belongs to the key, by which the log names a row.");
+	check_hidden(rel, "mask", mask, exclude, "It is in the \"exclude\" argument too.");
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	append_member(&json, "capture");
+	escape_json(&json, request->capture);
+	append_columns(&json, "exclude", rel, exclude);
+	append_columns(&json, "mask", rel, mask);
+	append_columns(&json, "key", rel, key_columns);
+	append_member(&json, "truncate");
+	escape_json(&json, request->truncate);
+	append_member(&json, "source");
+	escape_json(&json, psprintf(UINT64_FORMAT "/%u/%u", GetSystemIdentifier(),
+								MyDatabaseId, RelationGetRelid(rel)));
+	appendStringInfoChar(&json, '}');
+	return json.data;
+}
+
+/*
+ * The triggers' definition in one string, to see whether anything changes.
+ */
+static char *
+describe_triggers(Relation rel)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < lengthof(trigger_names); i++)
+	{
+		Trigger    *trigger = find_trigger(rel, trigger_names[i]);
+
+		if (trigger != NULL)
+			appendStringInfo(&text, "%s %d %c %s %s\n", trigger->tgname, trigger->tgtype,
+							 trigger->tgenabled,
+							 trigger->tgnargs > 0 ? trigger->tgargs[0] : "",
+							 trigger->tgqual != NULL ? trigger->tgqual : "");
+	}
+	return text.data;
+}
+
+/*
+ * Drops our triggers on this relation.  Those on partitions that were made with
+ * the parent's go with it.
+ */
+static bool
+drop_triggers(Relation rel)
+{
+	bool		dropped = false;
+
+	for (int i = 0; i < lengthof(trigger_names); i++)
+	{
+		Trigger    *trigger = find_trigger(rel, trigger_names[i]);
+
+		if (trigger != NULL && !trigger->tgisclone)
+		{
+			execute(psprintf("DROP TRIGGER %s ON %s", trigger->tgname, quoted_name(rel)));
+			dropped = true;
+		}
+	}
+	return dropped;
+}
+
+static void
+create_truncate_trigger(Relation rel, bool replica)
+{
+	if (find_trigger(rel, AUDIT_TRUNCATE_TRIGGER) != NULL)
+		return;
+	execute(psprintf("CREATE TRIGGER %s BEFORE TRUNCATE ON %s"
+					 " FOR EACH STATEMENT EXECUTE FUNCTION %s.audit_truncate()",
+					 AUDIT_TRUNCATE_TRIGGER, quoted_name(rel), ARCHITECT_SCHEMA));
+	if (replica)
+		execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
+						 quoted_name(rel), AUDIT_TRUNCATE_TRIGGER));
+}
+
+static void
+create_row_trigger(Relation rel, const char *name, const char *events,
+				   const char *condition, const char *options, bool replica)
+{
+	execute(psprintf("CREATE TRIGGER %s AFTER %s ON %s FOR EACH ROW %s"
+					 " EXECUTE FUNCTION %s.audit_capture(%s)",
+					 name, events, quoted_name(rel),
+					 condition != NULL ? psprintf("WHEN (%s)", condition) : "",
+					 ARCHITECT_SCHEMA, quote_literal_cstr(options)));
+	if (replica)
+		execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", quoted_name(rel), name));
+}
+
+/*
+ * Calls the function for the relation and all its partitions, at every level.
+ */
+static void
+drop_tree_triggers(Relation rel)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(RelationGetRelid(rel), ShareRowExclusiveLock, NULL))
+	{
+		Relation	member = relation_open(lfirst_oid(cell), NoLock);
+
+		if (RelationGetRelid(member) == RelationGetRelid(rel) || member->rd_rel->relispartition)
+			drop_triggers(member);
+		relation_close(member, NoLock);
+	}
+}
+
+static void
+create_tree_truncate_triggers(Oid top, bool replica)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(top, ShareRowExclusiveLock, NULL))
+	{
+		Relation	member = relation_open(lfirst_oid(cell), NoLock);
+
+		if ((lfirst_oid(cell) == top || member->rd_rel->relispartition) &&
+			member->rd_rel->relkind != RELKIND_FOREIGN_TABLE)
+			create_truncate_trigger(member, replica);
+		relation_close(member, NoLock);
+	}
+}
+
+/*
+ * Refuses a tree with a foreign table in it, whose changes no AFTER ROW trigger
+ * of this server sees as they happen.
+ */
+static void
+check_no_foreign_partition(Relation rel)
+{
+	ListCell   *cell;
+
+	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return;
+	foreach(cell, find_all_inheritors(RelationGetRelid(rel), AccessShareLock, NULL))
+	{
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE)
+			ereport(ERROR,
+					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+					 errmsg("cannot audit \"%s\"", RelationGetRelationName(rel)),
+					 errdetail("Its partition \"%s\" is a foreign table.", get_rel_name(lfirst_oid(cell))),
+					 errhint("Detach that partition first.")));
+	}
+}
+
+/*
+ * Makes the log if there is none yet and registers the table, as the owner of
+ * the extension: the one place where rights are raised.
+ */
+static void
+prepare_log(Oid target)
+{
+	Oid			argtypes[] = {REGCLASSOID};
+	Datum		args[] = {ObjectIdGetDatum(target)};
+	Oid			caller;
+	int			security;
+	int			level;
+
+	GetUserIdAndSecContext(&caller, &security);
+	SetUserIdAndSecContext(architect_extension_owner(),
+						   security | SECURITY_LOCAL_USERID_CHANGE);
+	level = NewGUCNestLevel();
+
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT " ARCHITECT_SCHEMA "._audit_prepare($1)",
+							  1, argtypes, args, NULL, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "could not prepare the audit log");
+	SPI_finish();
+
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(caller, security);
+}
+
+/*
+ * Makes the triggers of a root that has none of ours.
+ */
+static void
+create_triggers(Relation rel, Request *request, const char *options)
+{
+	if (request->condition == NULL)
+		create_row_trigger(rel, AUDIT_ROW_TRIGGER, "INSERT OR UPDATE OR DELETE", NULL,
+						   options, request->replica);
+	else
+	{
+		create_row_trigger(rel, AUDIT_ROW_TRIGGER, "INSERT OR UPDATE",
+						   architect_audit_condition(rel, request->condition, "new"),
+						   options, request->replica);
+		create_row_trigger(rel, AUDIT_DELETE_TRIGGER, "DELETE",
+						   architect_audit_condition(rel, request->condition, "old"),
+						   options, request->replica);
+	}
+	create_tree_truncate_triggers(RelationGetRelid(rel), request->replica);
+}
+
+/*
+ * Returns an argument of type name[] as a list of strings.
+ */
+static List *
+name_array(FunctionCallInfo fcinfo, int argument)
+{
+	List	   *names = NIL;
+	Datum	   *elements;
+	bool	   *nulls;
+	int			count;
+
+	if (PG_ARGISNULL(argument))
+		return NIL;
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), NAMEOID, NAMEDATALEN, false,
+					  TYPALIGN_CHAR, &elements, &nulls, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("a list of columns must not contain NULL")));
+		names = lappend(names, NameStr(*DatumGetName(elements[i])));
+	}
+	return names;
+}
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int argument, char *if_null)
+{
+	return PG_ARGISNULL(argument) ? if_null : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+}
+
+static Oid
+target_argument(FunctionCallInfo fcinfo)
+{
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("target must not be NULL"),
+				 errhint("Name the table, as in 'public.orders'.")));
+	return PG_GETARG_OID(0);
+}
+
+/*
+ * architect.audit_enable(target, capture, exclude, mask, condition, key,
+ *                        truncate, replica)
+ */
+Datum
+architect_audit_enable(PG_FUNCTION_ARGS)
+{
+	Request		request = {
+		.capture = text_argument(fcinfo, 1, "changes"),
+		.exclude = name_array(fcinfo, 2),
+		.mask = name_array(fcinfo, 3),
+		.condition = text_argument(fcinfo, 4, NULL),
+		.key = name_array(fcinfo, 5),
+		.truncate = text_argument(fcinfo, 6, "event"),
+		.replica = PG_ARGISNULL(7) ? false : PG_GETARG_BOOL(7)
+	};
+	Relation	rel = open_target(target_argument(fcinfo), "audit");
+	Oid			target = RelationGetRelid(rel);
+	char	   *before = describe_triggers(rel);
+	char	   *options;
+
+	architect_check_version();
+	check_is_root(rel);
+	check_no_foreign_partition(rel);
+	options = make_options(rel, &request);
+
+	prepare_log(target);
+	drop_tree_triggers(rel);
+	create_triggers(rel, &request, options);
+	CommandCounterIncrement();
+	relation_close(rel, NoLock);
+
+	rel = relation_open(target, NoLock);
+	if (strcmp(before, describe_triggers(rel)) == 0)
+		ereport(NOTICE,
+				(errmsg("table \"%s\" is audited in this way already", RelationGetRelationName(rel))));
+	else
+		notice_children(rel);
+	relation_close(rel, NoLock);
+	PG_RETURN_VOID();
+}
+
+/*
+ * architect.audit_disable(target)
+ */
+Datum
+architect_audit_disable(PG_FUNCTION_ARGS)
+{
+	Relation	rel = open_target(target_argument(fcinfo), "stop the audit of");
+
+	check_is_root(rel);
+	if (describe_triggers(rel)[0] == '\0')
+		ereport(NOTICE,
+				(errmsg("table \"%s\" is not audited", RelationGetRelationName(rel))));
+	else
+		drop_tree_triggers(rel);
+	relation_close(rel, NoLock);
+	PG_RETURN_VOID();
+}
+
+/*
+ * The table that a command has just made a partition, or InvalidOid.
+ */
+static Oid
+new_partition(Node *command)
+{
+	if (IsA(command, CreateStmt) && ((CreateStmt *) command)->partbound != NULL)
+		return RangeVarGetRelid(((CreateStmt *) command)->relation, AccessShareLock, true);
+
+	if (IsA(command, AlterTableStmt))
+	{
+		ListCell   *cell;
+
+		foreach(cell, ((AlterTableStmt *) command)->cmds)
+		{
+			AlterTableCmd *part = lfirst(cell);
+
+			if (part->subtype == AT_AttachPartition)
+				return RangeVarGetRelid(((PartitionCmd *) part->def)->name, AccessShareLock, true);
+		}
+	}
+	return InvalidOid;
+}
+
+/*
+ * Event trigger at the end of CREATE TABLE and ALTER TABLE: a new partition of
+ * an audited table gets the trigger that PostgreSQL does not clone, for TRUNCATE.
+ */
+Datum
+architect_audit_follow_partitions(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *event = (EventTriggerData *) fcinfo->context;
+	Oid			partition;
+	Relation	rel;
+	Trigger    *row_trigger;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("this function must be called as an event trigger")));
+
+	partition = new_partition(event->parsetree);
+	rel = OidIsValid(partition) ? try_relation_open(partition, AccessShareLock) : NULL;
+	if (rel == NULL)
+		return PointerGetDatum(NULL);
+
+	row_trigger = architect_audit_find_trigger(rel);
+	if (row_trigger != NULL && row_trigger->tgisclone)
+		create_tree_truncate_triggers(partition,
+									  row_trigger->tgenabled == TRIGGER_FIRES_ALWAYS);
+	relation_close(rel, NoLock);
+	return PointerGetDatum(NULL);
+}

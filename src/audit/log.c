@@ -1,0 +1,596 @@
+/*
+ * log.c
+ *    The audit log: events are collected, numbered and stored in batches.
+ *
+ * An event becomes a log row at once, but is stored a little later: rows of one
+ * statement go to the heap together.  Nobody can tell, because pending rows are
+ * stored
+ *  - when the statement ends, and before any utility command;
+ *  - before a query that reads a relation of ours;
+ *  - when a batch is full, and before the transaction commits or prepares;
+ * and because each row keeps the command number under which it was captured.
+ * A row captured in a subtransaction is stored by that subtransaction, passes to
+ * its parent when it commits and is dropped when it aborts.
+ *
+ * Row numbers (id) are taken when a batch is stored: later than the row locks
+ * of the changes, so that along one record they ascend.
+ *
+ * The partition is found from the time of the event.  Rows are written by the
+ * table access method directly: the log needs no grants, and has none.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "storage/lmgr.h"
+#include "tcop/utility.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+#include "audit/audit.h"
+#include "compat.h"
+#include "core/core.h"
+
+/* A batch is stored when it has this many rows or bytes. */
+#define BATCH_ROWS	1000
+#define BATCH_BYTES	(512 * 1024)
+
+/* The columns of architect.audit_log, as audit.sql makes them. */
+enum LogColumn
+{
+	LOG_ID,						/* first, so that its place in a tuple is fixed */
+	LOG_CHANGED_AT,
+	LOG_TRANSACTION_ID,
+	LOG_TABLE_ID,
+	LOG_OPERATION,
+	LOG_TABLE_SCHEMA,
+	LOG_TABLE_NAME,
+	LOG_RECORD_ID,
+	LOG_CHANGED_BY,
+	LOG_SESSION_ROLE,
+	LOG_OLD_VALUES,
+	LOG_NEW_VALUES,
+	LOG_CONTEXT,
+	LOG_COLUMNS
+};
+
+static const struct
+{
+	const char *name;
+	Oid			type;
+}			log_columns[LOG_COLUMNS] = {
+	[LOG_ID] = {"id", INT8OID},
+	[LOG_CHANGED_AT] = {"changed_at", TIMESTAMPTZOID},
+	[LOG_TRANSACTION_ID] = {"transaction_id", XID8OID},
+	[LOG_TABLE_ID] = {"table_id", INT4OID},
+	[LOG_OPERATION] = {"operation", TEXTOID},
+	[LOG_TABLE_SCHEMA] = {"table_schema", TEXTOID},
+	[LOG_TABLE_NAME] = {"table_name", TEXTOID},
+	[LOG_RECORD_ID] = {"record_id", TEXTOID},
+	[LOG_CHANGED_BY] = {"changed_by", TEXTOID},
+	[LOG_SESSION_ROLE] = {"session_role", TEXTOID},
+	[LOG_OLD_VALUES] = {"old_values", JSONBOID},
+	[LOG_NEW_VALUES] = {"new_values", JSONBOID},
+	[LOG_CONTEXT] = {"context", JSONBOID},
+};
+
+static const char *const operation_names[] = {
+	[AUDIT_OPERATION_INSERT] = "INSERT",
+	[AUDIT_OPERATION_UPDATE] = "UPDATE",
+	[AUDIT_OPERATION_DELETE] = "DELETE",
+	[AUDIT_OPERATION_TRUNCATE] = "TRUNCATE",
+};
+
+/* A log row that is not stored yet. */
+typedef struct PendingRow
+{
+	HeapTuple	tuple;
+	TimestampTz changed_at;
+	SubTransactionId subxact;
+	CommandId	command;
+} PendingRow;
+
+static MemoryContext pending_context = NULL;	/* the rows, reset with the batch */
+static PendingRow pending[BATCH_ROWS];
+static int	npending = 0;
+static Size pending_bytes = 0;
+static bool storing = false;
+
+/* Past PRE_COMMIT nothing stores a batch any more, so rows go straight. */
+static bool committing = false;
+
+/* Lives for the session. */
+static MemoryContext log_context = NULL;
+static TupleDesc log_desc = NULL;
+static Datum operation_texts[lengthof(operation_names)];
+static TupleTableSlot *slots[BATCH_ROWS];
+
+/* The partition used last, and the times that belong there: [lower, upper). */
+static struct
+{
+	bool		valid;
+	Oid			log;
+	Oid			sequence;
+	Oid			partition;
+	TimestampTz lower;
+	TimestampTz upper;
+}			target = {false};
+
+static ExecutorStart_hook_type next_ExecutorStart = NULL;
+static ExecutorEnd_hook_type next_ExecutorEnd = NULL;
+static ProcessUtility_hook_type next_ProcessUtility = NULL;
+
+/*
+ * Raises unless the partition begins with the columns that we write.
+ */
+static void
+check_shape(Relation partition)
+{
+	TupleDesc	desc = RelationGetDescr(partition);
+
+	for (int i = 0; i < LOG_COLUMNS; i++)
+	{
+		Form_pg_attribute attribute = i < desc->natts ? TupleDescAttr(desc, i) : NULL;
+
+		if (attribute == NULL || attribute->attisdropped ||
+			attribute->atttypid != log_columns[i].type ||
+			strcmp(NameStr(attribute->attname), log_columns[i].name) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table \"%s\" has not the columns of the audit log",
+							RelationGetRelationName(partition)),
+					 errdetail("Column %d must be \"%s\" of type %s.", i + 1, log_columns[i].name,
+							   format_type_be(log_columns[i].type)),
+					 errhint("Columns of your own can be added behind those of the log, never between.")));
+	}
+}
+
+/*
+ * Finds the log's partition for this time, and the times that share it.
+ */
+static void
+find_partition(TimestampTz at)
+{
+	Relation	log;
+	PartitionKey key;
+	PartitionDesc parts;
+	PartitionBoundInfo bounds;
+	Datum		value = TimestampTzGetDatum(at);
+	bool		is_equal;
+	int			below;
+	int			index;
+
+	target.log = architect_relation("audit_log", false);
+	target.sequence = architect_relation("audit_log_id_seq", false);
+	target.lower = DT_NOBEGIN;
+	target.upper = DT_NOEND;
+
+	log = table_open(target.log, AccessShareLock);
+	key = RelationGetPartitionKey(log);
+	parts = RelationGetPartitionDesc(log, true);
+	bounds = parts->boundinfo;
+	if (key == NULL || parts->nparts == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"architect.audit_log\" has no partition"),
+				 errhint("Call architect.audit_maintain.")));
+
+	below = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, bounds,
+										  1, &value, &is_equal);
+	index = bounds->ndatums > 0 ? bounds->indexes[below + 1] : -1;
+	if (index < 0)
+		index = bounds->default_index;
+	if (index < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"architect.audit_log\" has no partition for now, and no default partition"),
+				 errhint("Call architect.audit_maintain.")));
+
+	if (below >= 0 && bounds->kind[below][0] == PARTITION_RANGE_DATUM_VALUE)
+		target.lower = DatumGetTimestampTz(bounds->datums[below][0]);
+	if (below + 1 < bounds->ndatums && bounds->kind[below + 1][0] == PARTITION_RANGE_DATUM_VALUE)
+		target.upper = DatumGetTimestampTz(bounds->datums[below + 1][0]);
+	target.partition = parts->oids[index];
+	table_close(log, NoLock);
+}
+
+/*
+ * Opens the partition for this time, locked against DDL until the transaction
+ * ends.  Waiting for the lock may show that the partition is another by now.
+ */
+static Relation
+open_partition(TimestampTz at)
+{
+	for (;;)
+	{
+		bool		is_new = !target.valid || at < target.lower || at >= target.upper;
+		Relation	partition;
+
+		if (is_new)
+		{
+			target.valid = true;
+			find_partition(at);
+			if (!target.valid)
+				continue;
+		}
+
+		LockRelationOid(target.partition, RowExclusiveLock);
+		if (!target.valid)
+			continue;
+
+		partition = table_open(target.partition, NoLock);
+		if (is_new)
+			check_shape(partition);
+		return partition;
+	}
+}
+
+/*
+ * Returns slot i of the session's slots for log rows.
+ */
+static TupleTableSlot *
+get_slot(int i)
+{
+	if (slots[i] == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(log_context);
+
+		slots[i] = MakeSingleTupleTableSlot(log_desc, &TTSOpsHeapTuple);
+		MemoryContextSwitchTo(caller);
+	}
+	return slots[i];
+}
+
+/*
+ * Writes the id into a log tuple: it is the first column and never NULL, so it
+ * stands right behind the header.
+ */
+static void
+set_id(HeapTuple tuple, int64 id)
+{
+	memcpy((char *) tuple->t_data + tuple->t_data->t_hoff, &id, sizeof(id));
+}
+
+/*
+ * Stores rows that share partition and command, indexes included.
+ */
+static void
+store_rows(Relation partition, PendingRow *rows, int nrows)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *result_rel = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(result_rel, partition, 0, NULL, 0);
+	ExecOpenIndices(result_rel, false);
+
+	for (int i = 0; i < nrows; i++)
+	{
+		TupleTableSlot *slot = get_slot(i);
+
+		set_id(rows[i].tuple, nextval_internal(target.sequence, false));
+		rows[i].tuple->t_tableOid = RelationGetRelid(partition);
+		ExecStoreHeapTuple(rows[i].tuple, slot, false);
+		if (partition->rd_att->constr != NULL && partition->rd_att->constr->num_check > 0)
+			ExecConstraints(result_rel, slot, estate);
+	}
+
+	if (nrows == 1)
+		table_tuple_insert(partition, slots[0], rows[0].command, 0, NULL);
+	else
+		table_multi_insert(partition, slots, nrows, rows[0].command, 0, NULL);
+
+	for (int i = 0; i < nrows; i++)
+	{
+		if (result_rel->ri_NumIndices > 0)
+		{
+			architect_insert_index_entries(result_rel, slots[i], estate);
+			ResetPerTupleExprContext(estate);
+		}
+		ExecClearTuple(slots[i]);
+	}
+
+	ExecCloseIndices(result_rel);
+	ExecResetTupleTable(estate->es_tupleTable, false);
+	FreeExecutorState(estate);
+}
+
+/*
+ * Stores the rows in runs of one command and one partition.
+ */
+static void
+store_batch(PendingRow *rows, int nrows)
+{
+	bool		push_snapshot = !ActiveSnapshotSet();
+	int			done = 0;
+
+	if (push_snapshot)
+		PushActiveSnapshot(GetTransactionSnapshot());
+
+	while (done < nrows)
+	{
+		Relation	partition = open_partition(rows[done].changed_at);
+		int			end = done + 1;
+
+		while (end < nrows && rows[end].command == rows[done].command &&
+			   rows[end].changed_at >= target.lower && rows[end].changed_at < target.upper)
+			end++;
+
+		store_rows(partition, rows + done, end - done);
+		table_close(partition, NoLock);
+		done = end;
+	}
+
+	if (push_snapshot)
+		PopActiveSnapshot();
+}
+
+/*
+ * Stores the pending rows of the current subtransaction.  Those of its parents
+ * stand before them, and stay.
+ */
+static void
+store_pending(void)
+{
+	SubTransactionId subxact = GetCurrentSubTransactionId();
+	int			first = npending;
+	MemoryContext caller;
+	MemoryContext scratch;
+
+	if (npending == 0 || storing)
+		return;
+
+	while (first > 0 && pending[first - 1].subxact == subxact)
+		first--;
+	if (first == npending)
+		return;
+
+	scratch = AllocSetContextCreate(CurrentMemoryContext, "architect audit batch",
+									ALLOCSET_DEFAULT_SIZES);
+	caller = MemoryContextSwitchTo(scratch);
+	storing = true;
+	PG_TRY();
+	{
+		store_batch(pending + first, npending - first);
+	}
+	PG_FINALLY();
+	{
+		storing = false;
+		npending = first;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
+
+	if (npending == 0)
+	{
+		MemoryContextReset(pending_context);
+		pending_bytes = 0;
+	}
+}
+
+/*
+ * Makes what lives for the session, on first use in a transaction.
+ */
+static void
+prepare_session(void)
+{
+	MemoryContext caller = MemoryContextSwitchTo(log_context);
+	TupleDesc	desc = CreateTemplateTupleDesc(LOG_COLUMNS);
+
+	for (int i = 0; i < LOG_COLUMNS; i++)
+		TupleDescInitEntry(desc, i + 1, log_columns[i].name, log_columns[i].type, -1, 0);
+	for (int i = 0; i < lengthof(operation_names); i++)
+		operation_texts[i] = CStringGetTextDatum(operation_names[i]);
+	MemoryContextSwitchTo(caller);
+	log_desc = desc;
+}
+
+static Datum
+value_or_null(Datum value, bool *isnull)
+{
+	*isnull = DatumGetPointer(value) == NULL;
+	return value;
+}
+
+/*
+ * Adds an event to the log of this transaction.
+ */
+void
+architect_audit_append(AuditTable *table, const AuditEvent *event)
+{
+	Datum		values[LOG_COLUMNS];
+	bool		nulls[LOG_COLUMNS] = {false};
+	Datum		changed_by;
+	Datum		session_role;
+	Datum		context;
+	PendingRow *row;
+	MemoryContext caller;
+
+	if (log_desc == NULL)
+		prepare_session();
+	if (npending == BATCH_ROWS || pending_bytes >= BATCH_BYTES)
+		store_pending();
+	if (npending == BATCH_ROWS)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many audited changes wait for the end of their statements"),
+				 errhint("Reduce how deep triggers with exception blocks nest.")));
+
+	architect_audit_actor(&changed_by, &session_role, &context);
+	if (event->partition != NULL)
+		context = architect_audit_context_with("partition",
+											   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(event->partition)),
+																		  RelationGetRelationName(event->partition)));
+
+	row = &pending[npending];
+	row->changed_at = GetCurrentTimestamp();
+	row->subxact = GetCurrentSubTransactionId();
+	row->command = GetCurrentCommandId(true);
+
+	values[LOG_ID] = Int64GetDatum(0);
+	values[LOG_CHANGED_AT] = TimestampTzGetDatum(row->changed_at);
+	values[LOG_TRANSACTION_ID] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+	values[LOG_TABLE_ID] = Int32GetDatum(table->table_id);
+	values[LOG_OPERATION] = operation_texts[event->operation];
+	values[LOG_TABLE_SCHEMA] = table->schema_name;
+	values[LOG_TABLE_NAME] = table->table_name;
+	values[LOG_RECORD_ID] = value_or_null(PointerGetDatum(event->record_id), &nulls[LOG_RECORD_ID]);
+	values[LOG_CHANGED_BY] = changed_by;
+	values[LOG_SESSION_ROLE] = value_or_null(session_role, &nulls[LOG_SESSION_ROLE]);
+	values[LOG_OLD_VALUES] = value_or_null(PointerGetDatum(event->old_values), &nulls[LOG_OLD_VALUES]);
+	values[LOG_NEW_VALUES] = value_or_null(PointerGetDatum(event->new_values), &nulls[LOG_NEW_VALUES]);
+	values[LOG_CONTEXT] = value_or_null(context, &nulls[LOG_CONTEXT]);
+
+	caller = MemoryContextSwitchTo(pending_context);
+	row->tuple = heap_form_tuple(log_desc, values, nulls);
+	MemoryContextSwitchTo(caller);
+	pending_bytes += row->tuple->t_len;
+	npending++;
+
+	if (committing)
+		store_pending();
+}
+
+/*
+ * True when the plan reads or writes a relation of ours.
+ */
+static bool
+touches_our_schema(PlannedStmt *plan)
+{
+	Oid			schema = architect_schema();
+	ListCell   *cell;
+
+	foreach(cell, plan->relationOids)
+	{
+		if (get_rel_namespace(lfirst_oid(cell)) == schema)
+			return true;
+	}
+	return false;
+}
+
+static void
+store_before_read(QueryDesc *query, int eflags)
+{
+	if (npending > 0 && touches_our_schema(query->plannedstmt))
+		store_pending();
+
+	if (next_ExecutorStart)
+		next_ExecutorStart(query, eflags);
+	else
+		standard_ExecutorStart(query, eflags);
+}
+
+static void
+store_after_change(QueryDesc *query)
+{
+	if (npending > 0 &&
+		(query->operation != CMD_SELECT || query->plannedstmt->hasModifyingCTE))
+		store_pending();
+
+	if (next_ExecutorEnd)
+		next_ExecutorEnd(query);
+	else
+		standard_ExecutorEnd(query);
+}
+
+static void
+store_around_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
+					 ProcessUtilityContext context, ParamListInfo params,
+					 QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
+{
+	store_pending();
+
+	if (next_ProcessUtility)
+		next_ProcessUtility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
+	else
+		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
+
+	store_pending();
+}
+
+static void
+forget_pending(void)
+{
+	npending = 0;
+	pending_bytes = 0;
+	committing = false;
+	MemoryContextReset(pending_context);
+}
+
+static void
+end_transaction(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+		case XACT_EVENT_PRE_PREPARE:
+			store_pending();
+			committing = true;
+			break;
+		case XACT_EVENT_COMMIT:
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_ABORT:
+			forget_pending();
+			break;
+		default:
+			break;
+	}
+}
+
+static void
+end_subtransaction(SubXactEvent event, SubTransactionId subxact,
+				   SubTransactionId parent, void *arg)
+{
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+	{
+		for (int i = npending; i > 0 && pending[i - 1].subxact == subxact; i--)
+			pending[i - 1].subxact = parent;
+	}
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
+		while (npending > 0 && pending[npending - 1].subxact == subxact)
+			npending--;
+	}
+}
+
+static void
+forget_target(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == target.log || relid == target.partition)
+		target.valid = false;
+}
+
+void
+architect_audit_log_init(void)
+{
+	log_context = AllocSetContextCreate(TopMemoryContext, "architect audit log",
+										ALLOCSET_DEFAULT_SIZES);
+	pending_context = AllocSetContextCreate(log_context, "architect audit pending rows",
+											ALLOCSET_DEFAULT_SIZES);
+
+	next_ExecutorStart = ExecutorStart_hook;
+	ExecutorStart_hook = store_before_read;
+	next_ExecutorEnd = ExecutorEnd_hook;
+	ExecutorEnd_hook = store_after_change;
+	next_ProcessUtility = ProcessUtility_hook;
+	ProcessUtility_hook = store_around_utility;
+	RegisterXactCallback(end_transaction, NULL);
+	RegisterSubXactCallback(end_subtransaction, NULL);
+	CacheRegisterRelcacheCallback(forget_target, (Datum) 0);
+}

@@ -1,0 +1,431 @@
+/*
+ * table.c
+ *    How a table is audited: read from its trigger, kept for the session.
+ *
+ * The trigger's argument is a JSON object that architect.audit_enable wrote.
+ * Columns stand in it by name, and by number with a witness of the table that
+ * the numbers were taken from.  Where the witness fits, numbers count, so a
+ * renamed column is followed and a dropped one forgotten; in a restored copy
+ * names count, and one that is not there is an error rather than a leak.
+ *
+ * Entries are keyed by trigger, as each partition has a trigger of its own, and
+ * are made anew after an invalidation of the relation, its root or a schema.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xlog.h"
+#include "catalog/partition.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_trigger.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "audit/audit.h"
+#include "core/core.h"
+
+static MemoryContext audit_tables_context = NULL;
+static HTAB *audit_tables = NULL;
+static uint64 invalidations = 0;
+
+/*
+ * Returns the trigger by which deleted rows of the relation are audited, or
+ * NULL when it is not.
+ */
+Trigger *
+architect_audit_find_trigger(Relation rel)
+{
+	TriggerDesc *triggers = rel->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+
+		if (TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_DELETE(trigger->tgtype) &&
+			(strcmp(trigger->tgname, AUDIT_ROW_TRIGGER) == 0 ||
+			 strcmp(trigger->tgname, AUDIT_DELETE_TRIGGER) == 0))
+			return trigger;
+	}
+	return NULL;
+}
+
+static bool
+get_option(Jsonb *options, const char *name, JsonbValue *value)
+{
+	return getKeyJsonValueFromContainer(&options->root, name, strlen(name), value) != NULL;
+}
+
+static char *
+get_string_option(Jsonb *options, const char *name)
+{
+	JsonbValue	value;
+
+	if (!get_option(options, name, &value) || value.type != jbvString)
+		return NULL;
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * True when the numbers in the options were taken from this very table.
+ */
+static bool
+fits_witness(Jsonb *options, Relation root)
+{
+	char	   *witness = get_string_option(options, "source");
+	char	   *expected = psprintf(UINT64_FORMAT "/%u/%u", GetSystemIdentifier(),
+									MyDatabaseId, RelationGetRelid(root));
+
+	return witness != NULL && strcmp(witness, expected) == 0;
+}
+
+/*
+ * Returns the columns of the root table that this option lists, as attribute
+ * numbers; raises 42703 when one is not there any more.
+ */
+static List *
+get_columns_option(Jsonb *options, const char *name, Relation root)
+{
+	List	   *result = NIL;
+	bool		by_number = fits_witness(options, root);
+	JsonbValue	names;
+	JsonbValue	numbers;
+	char	   *number_option = psprintf("%s_attnums", name);
+
+	if (!get_option(options, name, &names) || names.type != jbvBinary)
+		return NIL;
+	if (!get_option(options, number_option, &numbers) || numbers.type != jbvBinary)
+		by_number = false;
+
+	for (uint32 i = 0; i < JsonContainerSize(names.val.binary.data); i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(names.val.binary.data, i);
+		char	   *column = pnstrdup(element->val.string.val, element->val.string.len);
+		AttrNumber	attnum;
+
+		if (by_number)
+		{
+			JsonbValue *number = getIthJsonbValueFromContainer(numbers.val.binary.data, i);
+
+			attnum = DatumGetInt16(DirectFunctionCall1(numeric_int2,
+													   NumericGetDatum(number->val.numeric)));
+			if (TupleDescAttr(RelationGetDescr(root), attnum - 1)->attisdropped)
+				continue;
+		}
+		else
+			attnum = get_attnum(RelationGetRelid(root), column);
+
+		if (attnum == InvalidAttrNumber)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of table \"%s\" does not exist, but its audit names it",
+							column, RelationGetRelationName(root)),
+					 errhint("Call architect.audit_enable again with the columns as they are now.")));
+		result = lappend_int(result, attnum);
+	}
+	return result;
+}
+
+static AuditCapture
+get_capture_option(Jsonb *options)
+{
+	char	   *capture = get_string_option(options, "capture");
+
+	if (capture != NULL && strcmp(capture, "full") == 0)
+		return AUDIT_CAPTURE_FULL;
+	if (capture != NULL && strcmp(capture, "keys") == 0)
+		return AUDIT_CAPTURE_KEYS;
+	return AUDIT_CAPTURE_CHANGES;
+}
+
+static AuditTruncate
+get_truncate_option(Jsonb *options)
+{
+	char	   *truncate = get_string_option(options, "truncate");
+
+	if (truncate != NULL && strcmp(truncate, "rows") == 0)
+		return AUDIT_TRUNCATE_ROWS;
+	if (truncate != NULL && strcmp(truncate, "refuse") == 0)
+		return AUDIT_TRUNCATE_REFUSE;
+	return AUDIT_TRUNCATE_EVENT;
+}
+
+/*
+ * Returns the number under which the table stands in the log, or 0 when it is
+ * not registered.
+ */
+static int32
+find_table_id(Oid root)
+{
+	Relation	registry = table_open(architect_relation("audit_tables", false), AccessShareLock);
+	Oid			index = architect_relation("audit_tables_relation_key", false);
+	AttrNumber	relation = get_attnum(RelationGetRelid(registry), "relation");
+	AttrNumber	table_id = get_attnum(RelationGetRelid(registry), "table_id");
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	int32		result = 0;
+
+	ScanKeyInit(&key, relation, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(root));
+	scan = systable_beginscan(registry, index, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+
+		result = DatumGetInt32(heap_getattr(tuple, table_id, RelationGetDescr(registry), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(registry, AccessShareLock);
+	return result;
+}
+
+/*
+ * Adds the generated columns that are computed from a masked one: they would
+ * tell what the mask hides.
+ */
+static List *
+extend_mask(Relation root, List *mask)
+{
+	TupleDesc	desc = RelationGetDescr(root);
+	List	   *extended = list_copy(mask);
+
+	for (int i = 0; mask != NIL && i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		Bitmapset  *used = NULL;
+		ListCell   *cell;
+
+		if (attribute->attisdropped || attribute->attgenerated == '\0')
+			continue;
+
+		pull_varattnos(build_column_default(root, i + 1), 1, &used);
+		foreach(cell, mask)
+		{
+			if (bms_is_member(lfirst_int(cell) - FirstLowInvalidHeapAttributeNumber, used))
+				extended = list_append_unique_int(extended, i + 1);
+		}
+	}
+	return extended;
+}
+
+/* JSONB's order of keys: by length, then by bytes. */
+static int
+compare_columns(const void *left, const void *right)
+{
+	const AuditColumn *a = left;
+	const AuditColumn *b = right;
+
+	if (a->name_length != b->name_length)
+		return a->name_length < b->name_length ? -1 : 1;
+	return memcmp(a->name, b->name, a->name_length);
+}
+
+/*
+ * Fills in the columns that go into the log, and the key.  Numbers and types
+ * are those of rel, names and roles those of its root.
+ */
+static void
+read_columns(AuditTable *table, Relation rel, Relation root, Jsonb *options)
+{
+	TupleDesc	desc = RelationGetDescr(root);
+	List	   *exclude = get_columns_option(options, "exclude", root);
+	List	   *mask = extend_mask(root, get_columns_option(options, "mask", root));
+	List	   *key = architect_find_key(root, get_columns_option(options, "key", root));
+	ListCell   *cell;
+
+	if (key == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is audited but has lost its key", RelationGetRelationName(root)),
+				 errdetail("The audit names a row by its key."),
+				 errhint("Add a primary key, or call architect.audit_enable with another unique key in its \"key\" argument.")));
+
+	table->columns = palloc0(desc->natts * sizeof(AuditColumn));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		AuditColumn *column = &table->columns[table->ncolumns];
+		AttrNumber	attnum;
+
+		/* A virtual generated column holds nothing that could be logged. */
+		if (attribute->attisdropped || attribute->attgenerated == 'v' ||
+			list_member_int(exclude, i + 1))
+			continue;
+
+		attnum = get_attnum(RelationGetRelid(rel), NameStr(attribute->attname));
+		if (attnum == InvalidAttrNumber)
+			elog(ERROR, "column \"%s\" is missing in partition \"%s\"",
+				 NameStr(attribute->attname), RelationGetRelationName(rel));
+
+		column->name = pstrdup(NameStr(attribute->attname));
+		column->name_length = strlen(column->name);
+		column->index = attnum - 1;
+		column->length = attribute->attlen;
+		column->by_value = attribute->attbyval;
+		column->masked = list_member_int(mask, i + 1);
+		column->in_key = list_member_int(key, i + 1);
+		architect_audit_describe_type(&column->type, attribute->atttypid, table->context);
+		table->pins |= column->type.pins;
+		table->ncolumns++;
+	}
+	qsort(table->columns, table->ncolumns, sizeof(AuditColumn), compare_columns);
+
+	table->keys = palloc(list_length(key) * sizeof(AuditColumn *));
+	foreach(cell, key)
+	{
+		char	   *name = NameStr(TupleDescAttr(desc, lfirst_int(cell) - 1)->attname);
+
+		for (int i = 0; i < table->ncolumns; i++)
+		{
+			if (strcmp(table->columns[i].name, name) == 0)
+				table->keys[table->nkeys++] = &table->columns[i];
+		}
+	}
+	if (table->nkeys != list_length(key))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is audited without a column of its key", RelationGetRelationName(root)),
+				 errhint("Call architect.audit_enable again without excluding key columns.")));
+}
+
+/*
+ * The topmost ancestor of a partition, or the relation itself.
+ */
+static Oid
+find_root(Relation rel)
+{
+	List	   *ancestors;
+
+	if (!rel->rd_rel->relispartition)
+		return RelationGetRelid(rel);
+	ancestors = get_partition_ancestors(RelationGetRelid(rel));
+	return llast_oid(ancestors);
+}
+
+/*
+ * Reads how the relation is audited into the entry, whose context is current.
+ */
+static void
+read_table(AuditTable *table, Relation rel, Trigger *trigger)
+{
+	Relation	root;
+	Jsonb	   *options;
+
+	if (trigger->tgnargs != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("trigger \"%s\" on table \"%s\" was not made by architect.audit_enable",
+						trigger->tgname, RelationGetRelationName(rel)),
+				 errhint("Drop the trigger and call architect.audit_enable.")));
+	options = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(trigger->tgargs[0])));
+
+	table->relation = RelationGetRelid(rel);
+	table->root = find_root(rel);
+	root = relation_open(table->root, AccessShareLock);
+
+	table->table_id = find_table_id(table->root);
+	if (table->table_id == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has audit triggers but is not registered",
+						RelationGetRelationName(root)),
+				 errdetail("This happens when a table is restored without the data of the extension."),
+				 errhint("Call architect.audit_enable for the table again.")));
+
+	table->capture = get_capture_option(options);
+	table->truncate = get_truncate_option(options);
+	table->schema_name = CStringGetTextDatum(get_namespace_name(RelationGetNamespace(root)));
+	table->table_name = CStringGetTextDatum(RelationGetRelationName(root));
+	read_columns(table, rel, root, options);
+
+	relation_close(root, AccessShareLock);
+}
+
+/*
+ * Returns how the relation is audited according to this trigger.  The entry
+ * belongs to the session; it is good until the next call.
+ */
+AuditTable *
+architect_audit_table(Relation rel, Trigger *trigger)
+{
+	AuditTable *table;
+	bool		found;
+	uint64		invalidations_before;
+	MemoryContext caller;
+
+	table = hash_search(audit_tables, &trigger->tgoid, HASH_ENTER, &found);
+	if (found && table->valid)
+		return table;
+
+	architect_check_version();
+
+	if (found && table->context != NULL)
+		MemoryContextDelete(table->context);
+	memset((char *) table + sizeof(Oid), 0, sizeof(AuditTable) - sizeof(Oid));
+
+	table->context = AllocSetContextCreate(audit_tables_context, "architect audit table",
+										   ALLOCSET_SMALL_SIZES);
+	table->relation = RelationGetRelid(rel);
+	invalidations_before = invalidations;
+	caller = MemoryContextSwitchTo(table->context);
+	read_table(table, rel, trigger);
+	MemoryContextSwitchTo(caller);
+
+	table->valid = invalidations == invalidations_before;
+	return table;
+}
+
+/*
+ * Forgets what was read of this relation, or of all for InvalidOid.
+ */
+static void
+forget_relation(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS scan;
+	AuditTable *table;
+
+	invalidations++;
+	hash_seq_init(&scan, audit_tables);
+	while ((table = hash_seq_search(&scan)) != NULL)
+	{
+		if (!OidIsValid(relid) || table->relation == relid || table->root == relid)
+			table->valid = false;
+	}
+}
+
+static void
+forget_all(Datum arg, int cacheid, uint32 hashvalue)
+{
+	forget_relation(arg, InvalidOid);
+}
+
+void
+architect_audit_table_init(void)
+{
+	HASHCTL		info = {
+		.keysize = sizeof(Oid),
+		.entrysize = sizeof(AuditTable)
+	};
+
+	audit_tables_context = AllocSetContextCreate(TopMemoryContext, "architect audit tables",
+												 ALLOCSET_DEFAULT_SIZES);
+	info.hcxt = audit_tables_context;
+	audit_tables = hash_create("architect audit tables", 32, &info,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, forget_all, (Datum) 0);
+}

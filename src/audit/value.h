@@ -1,0 +1,46 @@
+/*
+ * value.h
+ *    Column values as exact text, whatever the session's settings are.
+ */
+#ifndef ARCHITECT_AUDIT_VALUE_H
+#define ARCHITECT_AUDIT_VALUE_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+
+/* How a type is written, each with a path of its own. */
+typedef enum AuditTypeKind
+{
+	AUDIT_TYPE_BOOL,
+	AUDIT_TYPE_INT2,
+	AUDIT_TYPE_INT4,
+	AUDIT_TYPE_INT8,
+	AUDIT_TYPE_NUMERIC,
+	AUDIT_TYPE_FLOAT4,
+	AUDIT_TYPE_FLOAT8,
+	AUDIT_TYPE_TEXT,			/* varlena that is its own text */
+	AUDIT_TYPE_JSONB,
+	AUDIT_TYPE_UUID,
+	AUDIT_TYPE_BYTEA,
+	AUDIT_TYPE_DATETIME,		/* date, time, timestamp, with and without zone */
+	AUDIT_TYPE_OUTPUT			/* whatever its output function says */
+} AuditTypeKind;
+
+typedef struct AuditType
+{
+	AuditTypeKind kind;
+	Oid			type;			/* a domain's base type */
+	FmgrInfo	output;
+	uint32		pins;			/* settings that its output depends on */
+} AuditType;
+
+extern void architect_audit_describe_type(AuditType *type, Oid typid, MemoryContext context);
+extern void architect_audit_append_text(StringInfo buf, AuditType *type, Datum value);
+
+/* Settings pinned for the output functions; the level to unpin, or 0. */
+extern int	architect_audit_pin(uint32 pins);
+extern void architect_audit_unpin(int level);
+
+#endif							/* ARCHITECT_AUDIT_VALUE_H */

@@ -1,0 +1,56 @@
+/*
+ * compat.h
+ *    Every difference between the supported PostgreSQL majors.
+ *
+ * The call sites read as if only the newest server existed; what an older one
+ * lacks is supplied here.
+ */
+#ifndef ARCHITECT_COMPAT_H
+#define ARCHITECT_COMPAT_H
+
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "executor/executor.h"
+#include "utils/acl.h"
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#if PG_VERSION_NUM < 150000
+#error "pg_architect needs PostgreSQL 15 or newer"
+#endif
+
+#if PG_VERSION_NUM < 160000
+static inline bool
+object_ownercheck(Oid classid, Oid objectid, Oid roleid)
+{
+	Assert(classid == RelationRelationId);
+	return pg_class_ownercheck(objectid, roleid);
+}
+#endif
+
+/* Adds the index entries of a new, plain tuple; raises on a duplicate. */
+static inline void
+architect_insert_index_entries(ResultRelInfo *relation, TupleTableSlot *slot,
+							   EState *estate)
+{
+#if PG_VERSION_NUM >= 190000
+	ExecInsertIndexTuples(relation, estate, 0, slot, NIL, NULL);
+#elif PG_VERSION_NUM >= 160000
+	ExecInsertIndexTuples(relation, slot, estate, false, false, NULL, NIL, false);
+#else
+	ExecInsertIndexTuples(relation, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* From 18 on the server can show which version of a library is loaded. */
+#if PG_VERSION_NUM >= 180000
+#define ARCHITECT_MODULE_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "pg_architect", .version = ARCHITECT_VERSION)
+#else
+#define ARCHITECT_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+#endif							/* ARCHITECT_COMPAT_H */

@@ -1,0 +1,134 @@
+/*
+ * core.c
+ *    The extension as the server knows it: its schema, owner and version.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_extension.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+#include "core/core.h"
+
+#define ARCHITECT_EXTENSION "pg_architect"
+
+PG_FUNCTION_INFO_V1(architect_version);
+
+/*
+ * Gives the owner and the version (allocated here) of the installed SQL; false
+ * when the extension is not created in this database.
+ */
+static bool
+read_extension(Oid *owner, char **version)
+{
+	Relation	catalog = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found;
+
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum(ARCHITECT_EXTENSION));
+	scan = systable_beginscan(catalog, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	found = HeapTupleIsValid(tuple);
+
+	if (found)
+	{
+		bool		isnull;
+		Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion,
+										 RelationGetDescr(catalog), &isnull);
+
+		*owner = ((Form_pg_extension) GETSTRUCT(tuple))->extowner;
+		*version = TextDatumGetCString(value);
+	}
+
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+/*
+ * Returns the schema of the extension, or InvalidOid where it is not created.
+ */
+Oid
+architect_schema(void)
+{
+	return get_namespace_oid(ARCHITECT_SCHEMA, true);
+}
+
+/*
+ * Returns the relation of this name in our schema; raises 42P01 when there is
+ * none, unless missing_ok.
+ */
+Oid
+architect_relation(const char *name, bool missing_ok)
+{
+	Oid			schema = architect_schema();
+	Oid			relid = OidIsValid(schema) ? get_relname_relid(name, schema) : InvalidOid;
+
+	if (!OidIsValid(relid) && !missing_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", ARCHITECT_SCHEMA, name),
+				 errdetail("It belongs to the extension \"%s\".", ARCHITECT_EXTENSION),
+				 errhint("Create the extension again, or restore the relation from a backup.")));
+	return relid;
+}
+
+/*
+ * Returns the role whose rights the extension's own tables need; raises 55000
+ * where the extension is not created.
+ */
+Oid
+architect_extension_owner(void)
+{
+	Oid			owner;
+	char	   *version;
+
+	if (!read_extension(&owner, &version))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"%s\" is not created in this database", ARCHITECT_EXTENSION),
+				 errhint("Run CREATE EXTENSION %s.", ARCHITECT_EXTENSION)));
+	return owner;
+}
+
+/*
+ * Says once a session when the library and the installed SQL differ.
+ */
+void
+architect_check_version(void)
+{
+	static bool checked = false;
+	Oid			owner;
+	char	   *version;
+
+	if (checked || !read_extension(&owner, &version))
+		return;
+	checked = true;
+
+	if (strcmp(version, ARCHITECT_VERSION) != 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"%s\" is version %s, but its library is version %s",
+						ARCHITECT_EXTENSION, version, ARCHITECT_VERSION),
+				 errhint("Run ALTER EXTENSION %s UPDATE TO '%s'.",
+						 ARCHITECT_EXTENSION, ARCHITECT_VERSION)));
+}
+
+/*
+ * architect.version(): the version of the loaded library.
+ */
+Datum
+architect_version(PG_FUNCTION_ARGS)
+{
+	architect_check_version();
+	PG_RETURN_TEXT_P(cstring_to_text(ARCHITECT_VERSION));
+}

@@ -1,0 +1,26 @@
+/*
+ * core.h
+ *    What the parts share: the extension itself, relations and their keys.
+ */
+#ifndef ARCHITECT_CORE_H
+#define ARCHITECT_CORE_H
+
+#include "postgres.h"
+
+#include "nodes/pg_list.h"
+#include "utils/rel.h"
+
+#define ARCHITECT_SCHEMA "architect"
+
+/* core.c */
+extern Oid	architect_schema(void);
+extern Oid	architect_relation(const char *name, bool missing_ok);
+extern void architect_check_version(void);
+extern Oid	architect_extension_owner(void);
+
+/* relation.c */
+extern void architect_check_owner(Relation rel);
+extern void architect_check_plain_table(Relation rel, const char *purpose);
+extern List *architect_find_key(Relation rel, List *columns);
+
+#endif							/* ARCHITECT_CORE_H */

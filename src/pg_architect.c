@@ -1,0 +1,23 @@
+/*
+ * pg_architect.c
+ *    Entry point of the library.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+#include "audit/audit.h"
+#include "compat.h"
+
+ARCHITECT_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	architect_audit_init();
+
+	MarkGUCPrefixReserved("architect");
+}
