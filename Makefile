@@ -50,8 +50,12 @@ ISOLATION = $(patsubst $(srcdir)/specs/%.spec,%,$(sort $(wildcard $(srcdir)/spec
 ISOLATION_OPTS = --inputdir=$(srcdir)
 TAP_TESTS = 1
 
-# Out of tree, the objects need their folders.
+# Out of tree, the objects need their folders, and a server that was itself built in
+# its tree does not set VPATH.
 $(shell mkdir -p $(sort $(dir $(OBJS))))
+ifneq ($(srcdir),.)
+VPATH := $(srcdir)
+endif
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

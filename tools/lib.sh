@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the tools share: packages, a workshop that is always swept, a private server.
 
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
@@ -31,10 +32,9 @@ as_root() { if ((EUID)); then sudo -n "$@"; else "$@"; fi; }
 
 # The newest major here that is complete, else the newest here, else the distribution's own.
 server_major() {
-    local found
-    cd /usr/lib/postgresql 2>/dev/null || cd /
-    found=$(find . -path './*/lib/pgxs' -o -path './*/bin/postgres' |
-        awk -F/ -v oldest=$oldest '$2 >= oldest { n[$2]++ } END { for (major in n) print n[major], major }' |
+    local lib=/usr/lib/postgresql found
+    found=$(find $lib -path "$lib/*/lib/pgxs" -o -path "$lib/*/bin/postgres" 2>/dev/null |
+        awk -F/ -v oldest=$oldest '$5 >= oldest { n[$5]++ } END { for (major in n) print n[major], major }' |
         sort -rn -k1,1 -k2,2 | sed -n '1s/.* //p')
     [[ $found ]] || found=$(apt-cache depends postgresql 2>/dev/null |
         sed -n 's/^ *Depends: postgresql-\([0-9]*\)$/\1/p')
@@ -76,11 +76,12 @@ need_packages() {
 need_server() {
     local major='' wanted
     if [[ ${PG_CONFIG-} ]]; then
-        command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG=$PG_CONFIG: no such program"
+        PG_CONFIG=$(realpath -e "$(command -v "$PG_CONFIG")") || die "PG_CONFIG=$PG_CONFIG: no such program"
     elif ! major=$(server_major); then
         as_root true 2>/dev/null && three_times as_root apt-get -qq update >&2
-        major=$(server_major) || die "found no PostgreSQL $oldest or newer to install.  Try first:
-  sudo apt-get update"
+        major=$(server_major) || die "no package of PostgreSQL $oldest or newer is known here.  Try:
+  sudo apt-get update
+  sudo apt-get install --no-install-recommends $(packages) postgresql postgresql-server-dev-all"
     fi
     read -ra wanted <<<"$(packages "$major")"
     need_packages "${wanted[@]}"
@@ -106,7 +107,7 @@ in_workshop() {
 copy_tree() {
     mkdir "$1"
     tar -C "$tree" -cf - --exclude=.git \
-        --exclude-from=<(sed '/^#/d; s,^/,./,; s,/$,,' "$tree/.gitignore") . | tar -C "$1" -xf -
+        --exclude-from=<(sed '/^#/d; /^$/d; s,^/,./,; s,/$,,' "$tree/.gitignore") . | tar -C "$1" -xf -
 }
 
 # open_workshop USER ARGUMENT...: copies the tree to a new directory, runs this tool
@@ -165,17 +166,12 @@ build() {
     make -C "$dir" -s -j"$(nproc)" -f "$work/src/Makefile" PG_CONFIG="$PG_CONFIG" "$@"
 }
 
-# A throw-away cluster, reached through PGHOST, PGPORT and PGUSER.
+# start_cluster SETTING...: a throw-away cluster, reached through PGHOST, PGPORT and PGUSER.
 start_cluster() {
     initdb -D "$work/data" -U postgres -A trust --locale=C.UTF-8 -E UTF8 --no-sync >"$work/initdb.log" ||
         { cat "$work/initdb.log" >&2; die 'initdb failed'; }
-    cat >>"$work/data/postgresql.conf" <<CONF
-listen_addresses = ''
-unix_socket_directories = '$work'
-port = 5439
-fsync = off
-max_prepared_transactions = 10
-CONF
+    printf '%s\n' >>"$work/data/postgresql.conf" "listen_addresses = ''" "unix_socket_directories = '$work'" \
+        'port = 5439' 'fsync = off' 'max_prepared_transactions = 10' "$@"
     export PGHOST=$work PGPORT=5439 PGUSER=postgres
     pg_ctl -D "$work/data" -l "$work/server.log" -s -w start ||
         { tail -n 20 "$work/server.log" >&2; die 'the server does not start'; }

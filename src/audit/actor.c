@@ -15,8 +15,10 @@
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "audit/audit.h"
@@ -39,6 +41,10 @@ static bool resolved = false;
 static Datum changed_by_value;
 static Datum session_role_value;
 static Datum context_value;
+
+/* The session user's name as text, kept for the session. */
+static Datum session_user_name = (Datum) 0;
+static Oid	session_user_id = InvalidOid;
 
 static char *context_setting = NULL;
 
@@ -101,11 +107,15 @@ client_address(void)
 static Datum
 session_context(void)
 {
-	char	   *list = pstrdup(context_setting);
+	char	   *list;
 	List	   *names;
 	ListCell   *cell;
 	Datum		context = (Datum) 0;
 
+	if (context_setting[0] == '\0')
+		return context;
+
+	list = pstrdup(context_setting);
 	if (!SplitIdentifierString(list, ',', &names))
 		elog(ERROR, "invalid list in architect.audit_context");
 
@@ -120,6 +130,30 @@ session_context(void)
 	return context;
 }
 
+static Datum
+get_session_user_name(void)
+{
+	if (session_user_id != GetSessionUserId())
+	{
+		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+		Datum		name = CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
+
+		MemoryContextSwitchTo(caller);
+		if (DatumGetPointer(session_user_name) != NULL)
+			pfree(DatumGetPointer(session_user_name));
+		session_user_name = name;
+		session_user_id = GetSessionUserId();
+	}
+	return session_user_name;
+}
+
+static void
+forget_session_user_name(Datum arg, int cacheid, uint32 hashvalue)
+{
+	session_user_id = InvalidOid;
+	forget_resolved();
+}
+
 /*
  * Makes what the log says of this transaction's changes from here on.
  */
@@ -127,11 +161,10 @@ static void
 resolve(void)
 {
 	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
-	Datum		session_user_name = CStringGetTextDatum(GetUserNameFromId(GetSessionUserId(), false));
 	bool		has_name = actor != NULL && DatumGetPointer(actor->name) != NULL;
 
-	changed_by_value = has_name ? actor->name : session_user_name;
-	session_role_value = has_name ? session_user_name : (Datum) 0;
+	changed_by_value = has_name ? actor->name : get_session_user_name();
+	session_role_value = has_name ? get_session_user_name() : (Datum) 0;
 	context_value = merge_contexts(actor != NULL ? actor->context : (Datum) 0, session_context());
 	MemoryContextSwitchTo(caller);
 	resolved = true;
@@ -144,7 +177,7 @@ resolve(void)
 void
 architect_audit_actor(Datum *changed_by, Datum *session_role, Datum *context)
 {
-	if (!resolved)
+	if (!resolved || session_user_id != GetSessionUserId())
 		resolve();
 	*changed_by = changed_by_value;
 	*session_role = session_role_value;
@@ -272,6 +305,7 @@ architect_audit_actor_init(void)
 							   "A list of application_name and client_address.",
 							   &context_setting, "", PGC_SUSET, GUC_LIST_INPUT,
 							   check_context_setting, assign_context_setting, NULL);
+	CacheRegisterSyscacheCallback(AUTHOID, forget_session_user_name, (Datum) 0);
 	RegisterXactCallback(end_transaction, NULL);
 	RegisterSubXactCallback(end_subtransaction, NULL);
 }

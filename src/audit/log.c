@@ -25,7 +25,9 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
@@ -100,7 +102,7 @@ static const char *const operation_names[] = {
 /* A log row that is not stored yet. */
 typedef struct PendingRow
 {
-	HeapTuple	tuple;
+	HeapTuple	tuple;			/* the slot's from when it is stored */
 	TimestampTz changed_at;
 	SubTransactionId subxact;
 	CommandId	command;
@@ -130,6 +132,12 @@ static struct
 	Oid			partition;
 	TimestampTz lower;
 	TimestampTz upper;
+
+	/* Its indexes, where all are plain btrees; otherwise the executor's way. */
+	bool		plain_indexes;
+	List	   *indexes;		/* of Oid */
+	List	   *index_infos;	/* of IndexInfo *, in the same order */
+	MemoryContext context;		/* owns the lists */
 }			target = {false};
 
 static ExecutorStart_hook_type next_ExecutorStart = NULL;
@@ -211,6 +219,48 @@ find_partition(TimestampTz at)
 }
 
 /*
+ * True when an entry of the index depends on nothing but columns, and cannot
+ * be refused.
+ */
+static bool
+is_plain_index(Relation index, IndexInfo *info)
+{
+	return index->rd_rel->relam == BTREE_AM_OID && !info->ii_Unique &&
+		info->ii_Expressions == NIL && info->ii_Predicate == NIL &&
+		info->ii_ExclusionOps == NULL && info->ii_ReadyForInserts;
+}
+
+/*
+ * Reads what the indexes of the target partition need.
+ */
+static void
+describe_indexes(Relation partition)
+{
+	MemoryContext caller;
+	ListCell   *cell;
+
+	if (target.context == NULL)
+		target.context = AllocSetContextCreate(log_context, "architect audit log indexes",
+											   ALLOCSET_SMALL_SIZES);
+	MemoryContextReset(target.context);
+
+	caller = MemoryContextSwitchTo(target.context);
+	target.plain_indexes = true;
+	target.index_infos = NIL;
+	target.indexes = RelationGetIndexList(partition);
+	foreach(cell, target.indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		IndexInfo  *info = BuildIndexInfo(index);
+
+		target.plain_indexes &= is_plain_index(index, info);
+		target.index_infos = lappend(target.index_infos, info);
+		index_close(index, NoLock);
+	}
+	MemoryContextSwitchTo(caller);
+}
+
+/*
  * Opens the partition for this time, locked against DDL until the transaction
  * ends.  Waiting for the lock may show that the partition is another by now.
  */
@@ -236,7 +286,10 @@ open_partition(TimestampTz at)
 
 		partition = table_open(target.partition, NoLock);
 		if (is_new)
+		{
 			check_shape(partition);
+			describe_indexes(partition);
+		}
 		return partition;
 	}
 }
@@ -268,46 +321,96 @@ set_id(HeapTuple tuple, int64 id)
 }
 
 /*
- * Stores rows that share partition and command, indexes included.
+ * Adds index entries for rows that are stored, one index after the other.
+ */
+static void
+insert_plain_entries(Relation partition, int nrows)
+{
+	ListCell   *index_cell;
+	ListCell   *info_cell;
+
+	forboth(index_cell, target.indexes, info_cell, target.index_infos)
+	{
+		Relation	index = index_open(lfirst_oid(index_cell), RowExclusiveLock);
+		IndexInfo  *info = lfirst(info_cell);
+		Datum		values[INDEX_MAX_KEYS];
+		bool		nulls[INDEX_MAX_KEYS];
+
+		for (int i = 0; i < nrows; i++)
+		{
+			FormIndexDatum(info, slots[i], NULL, values, nulls);
+			index_insert(index, values, nulls, &slots[i]->tts_tid, partition,
+						 UNIQUE_CHECK_NO, false, info);
+		}
+		index_close(index, NoLock);
+	}
+}
+
+/*
+ * Checks rows against what an administrator has added to the log, and adds
+ * their index entries, as the executor would.
+ */
+static void
+insert_general_entries(ResultRelInfo *result_rel, EState *estate, int nrows)
+{
+	ExecOpenIndices(result_rel, false);
+	for (int i = 0; i < nrows; i++)
+	{
+		architect_insert_index_entries(result_rel, slots[i], estate);
+		ResetPerTupleExprContext(estate);
+	}
+	ExecCloseIndices(result_rel);
+}
+
+/*
+ * Stores the rows in the slots, which share partition and command.
+ */
+static void
+store_slots(Relation partition, int nrows, CommandId command)
+{
+	TupleConstr *constraints = RelationGetDescr(partition)->constr;
+	bool		has_checks = constraints != NULL && constraints->num_check > 0;
+	EState	   *estate = NULL;
+	ResultRelInfo *result_rel = NULL;
+
+	if (has_checks || !target.plain_indexes)
+	{
+		estate = CreateExecutorState();
+		result_rel = makeNode(ResultRelInfo);
+		InitResultRelInfo(result_rel, partition, 0, NULL, 0);
+	}
+	for (int i = 0; has_checks && i < nrows; i++)
+		ExecConstraints(result_rel, slots[i], estate);
+
+	if (nrows == 1)
+		table_tuple_insert(partition, slots[0], command, 0, NULL);
+	else
+		table_multi_insert(partition, slots, nrows, command, 0, NULL);
+
+	if (target.plain_indexes)
+		insert_plain_entries(partition, nrows);
+	else
+		insert_general_entries(result_rel, estate, nrows);
+
+	if (estate != NULL)
+		FreeExecutorState(estate);
+}
+
+/*
+ * Numbers and stores rows that share partition and command.
  */
 static void
 store_rows(Relation partition, PendingRow *rows, int nrows)
 {
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *result_rel = makeNode(ResultRelInfo);
-
-	InitResultRelInfo(result_rel, partition, 0, NULL, 0);
-	ExecOpenIndices(result_rel, false);
-
 	for (int i = 0; i < nrows; i++)
 	{
-		TupleTableSlot *slot = get_slot(i);
-
 		set_id(rows[i].tuple, nextval_internal(target.sequence, false));
 		rows[i].tuple->t_tableOid = RelationGetRelid(partition);
-		ExecStoreHeapTuple(rows[i].tuple, slot, false);
-		if (partition->rd_att->constr != NULL && partition->rd_att->constr->num_check > 0)
-			ExecConstraints(result_rel, slot, estate);
+		ExecStoreHeapTuple(rows[i].tuple, get_slot(i), true);
 	}
-
-	if (nrows == 1)
-		table_tuple_insert(partition, slots[0], rows[0].command, 0, NULL);
-	else
-		table_multi_insert(partition, slots, nrows, rows[0].command, 0, NULL);
-
+	store_slots(partition, nrows, rows[0].command);
 	for (int i = 0; i < nrows; i++)
-	{
-		if (result_rel->ri_NumIndices > 0)
-		{
-			architect_insert_index_entries(result_rel, slots[i], estate);
-			ResetPerTupleExprContext(estate);
-		}
 		ExecClearTuple(slots[i]);
-	}
-
-	ExecCloseIndices(result_rel);
-	ExecResetTupleTable(estate->es_tupleTable, false);
-	FreeExecutorState(estate);
 }
 
 /*
