@@ -27,21 +27,24 @@ CREATE OR REPLACE FUNCTION architect.audit_enable(
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'architect_audit_enable';
 COMMENT ON FUNCTION architect.audit_enable(regclass, text, name[], name[], text, name[], text, boolean) IS
-    'record every change of a table in architect.audit_log; for the table''s owner';
+'record every change of a table in architect.audit_log; for the table''s owner
+SELECT architect.audit_enable(''public.orders'', exclude => ''{updated_at}'');';
 
 CREATE OR REPLACE FUNCTION architect.audit_disable(target regclass)
     RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'architect_audit_disable';
 COMMENT ON FUNCTION architect.audit_disable(regclass) IS
-    'stop recording changes of a table; what is in the log stays';
+'stop recording changes of a table; what is in the log stays
+SELECT architect.audit_disable(''public.orders'');';
 
 CREATE OR REPLACE FUNCTION architect.audit_set_actor(actor text, context jsonb DEFAULT NULL)
     RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'architect_audit_set_actor';
 COMMENT ON FUNCTION architect.audit_set_actor(text, jsonb) IS
-    'say who makes the changes of this transaction; ends with the transaction';
+'say who makes the changes of this transaction; ends with the transaction
+SELECT architect.audit_set_actor(''alice'', ''{"request": "r-1001"}'');';
 
 CREATE OR REPLACE FUNCTION architect.audit_readable()
     RETURNS integer[]
@@ -54,7 +57,8 @@ AS $function$
     WHERE pg_has_role(class.relowner, 'USAGE')
 $function$;
 COMMENT ON FUNCTION architect.audit_readable() IS
-    'table_id of each audited table that the current user owns and so may read the log of';
+'table_id of each audited table that the current user owns and so may read the log of
+SELECT architect.audit_readable();';
 
 CREATE OR REPLACE FUNCTION architect._audit_partition_end(start timestamptz)
     RETURNS timestamptz
@@ -140,7 +144,8 @@ END
 $function$;
 REVOKE ALL ON FUNCTION architect.audit_maintain() FROM PUBLIC;
 COMMENT ON FUNCTION architect.audit_maintain() IS
-    'make the partitions of the audit log that will be needed next; call it once a day';
+'make the partitions of the audit log that will be needed next; call it once a day
+SELECT architect.audit_maintain();';
 
 CREATE OR REPLACE FUNCTION architect._audit_make_log()
     RETURNS void
@@ -176,7 +181,8 @@ BEGIN
         USING (table_id = ANY ((SELECT architect.audit_readable())::integer[]));
 
     COMMENT ON TABLE architect.audit_log IS
-        'one row a change of an audited table; a table''s owner reads the rows of that table';
+'one row a change of an audited table; a table''s owner reads the rows of that table
+SELECT * FROM architect.audit_log WHERE table_name = ''orders'' AND record_id = ''42'' ORDER BY id;';
     COMMENT ON COLUMN architect.audit_log.id IS 'ascends along the changes of one record; has gaps';
     COMMENT ON COLUMN architect.audit_log.changed_at IS 'time of the change by the server''s clock';
     COMMENT ON COLUMN architect.audit_log.transaction_id IS 'transaction that made the change';
@@ -219,3 +225,77 @@ $function$;
 REVOKE ALL ON FUNCTION architect._audit_prepare(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_prepare(regclass) IS
     'makes the log if there is none and registers the table';
+
+CREATE OR REPLACE VIEW architect.audit_status AS
+    SELECT trigger.tgrelid::regclass AS relation,
+           registered.table_id,
+           options.capture,
+           coalesce(columns.exclude, '{}') AS exclude,
+           coalesce(columns.mask, '{}') AS mask,
+           columns.key,
+           substring(pg_get_triggerdef(trigger.oid) FROM 'WHEN \((.*)\) EXECUTE FUNCTION') AS condition,
+           options.truncate,
+           trigger.tgenabled = 'A' AS replica,
+           CASE
+               WHEN trigger.tgenabled = 'D' THEN 'the trigger is disabled'
+               WHEN trigger.tgenabled = 'R' THEN 'the trigger fires on replicated changes only'
+               WHEN registered.table_id IS NULL OR to_regclass('architect.audit_log') IS NULL
+                   THEN 'not registered, or without a log: call architect.audit_enable again'
+               WHEN columns.key IS NULL THEN 'there is no key to name a row by'
+               WHEN bare.partitions > 0
+                   THEN format('TRUNCATE of %s partitions is not seen: call architect.audit_enable again', bare.partitions)
+           END AS problem
+    FROM pg_trigger AS trigger
+    JOIN pg_proc AS proc ON proc.oid = trigger.tgfoid
+    LEFT JOIN architect.audit_tables AS registered ON registered.relation = trigger.tgrelid
+    CROSS JOIN LATERAL (
+        -- The argument of the trigger, which ends with a zero byte.
+        SELECT argument,
+               coalesce(argument ->> 'source' LIKE format('%%/%s/%s', (SELECT db.oid FROM pg_database AS db WHERE db.datname = current_database()), trigger.tgrelid::oid), false) AS by_number
+        FROM (SELECT convert_from(substring(trigger.tgargs FROM 1 FOR length(trigger.tgargs) - 1),
+                                  getdatabaseencoding())::jsonb) AS raw (argument)
+    ) AS given
+    CROSS JOIN LATERAL jsonb_to_record(given.argument)
+        AS options (capture text, truncate text, exclude text[], mask text[], key text[],
+                    exclude_attnums integer[], mask_attnums integer[], key_attnums integer[])
+    CROSS JOIN LATERAL (
+        -- By number where the numbers were taken from this table, else by name.
+        SELECT array_agg(att.attname ORDER BY att.attnum)
+                   FILTER (WHERE CASE WHEN given.by_number THEN att.attnum = ANY (options.exclude_attnums)
+                                      ELSE att.attname = ANY (options.exclude) END) AS exclude,
+               array_agg(att.attname ORDER BY att.attnum)
+                   FILTER (WHERE CASE WHEN given.by_number THEN att.attnum = ANY (options.mask_attnums)
+                                      ELSE att.attname = ANY (options.mask) END) AS mask,
+               coalesce(
+                   array_agg(att.attname ORDER BY array_position(options.key_attnums, att.attnum::integer))
+                       FILTER (WHERE CASE WHEN given.by_number THEN att.attnum = ANY (options.key_attnums)
+                                          ELSE att.attname = ANY (options.key) END),
+                   (SELECT array_agg(part.attname ORDER BY array_position(identity.indkey::smallint[], part.attnum))
+                    FROM (SELECT index.indkey, index.indnkeyatts
+                          FROM pg_index AS index
+                          WHERE index.indrelid = trigger.tgrelid
+                            AND (index.indisprimary OR index.indisreplident)
+                          ORDER BY index.indisprimary DESC
+                          LIMIT 1) AS identity
+                    JOIN pg_attribute AS part
+                      ON part.attrelid = trigger.tgrelid
+                     AND part.attnum = ANY ((identity.indkey::smallint[])[0:identity.indnkeyatts - 1]))) AS key
+        FROM pg_attribute AS att
+        WHERE att.attrelid = trigger.tgrelid
+          AND att.attnum > 0
+          AND NOT att.attisdropped
+    ) AS columns
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS partitions
+        FROM pg_partition_tree(trigger.tgrelid) AS tree
+        WHERE NOT EXISTS (SELECT FROM pg_trigger AS other
+                          WHERE other.tgrelid = tree.relid
+                            AND other.tgname = 'architect_audit_truncate')
+    ) AS bare
+    WHERE proc.oid = 'architect.audit_capture'::regproc
+      AND trigger.tgparentid = 0
+      AND trigger.tgname = 'architect_audit';
+GRANT SELECT ON architect.audit_status TO PUBLIC;
+COMMENT ON VIEW architect.audit_status IS
+'every audited table, how it is audited, and what is wrong with that
+SELECT * FROM architect.audit_status;';

@@ -9,7 +9,8 @@ CREATE TABLE architect.audit_tables (
 );
 GRANT SELECT ON architect.audit_tables TO PUBLIC;
 COMMENT ON TABLE architect.audit_tables IS
-    'number under which each table that was ever audited stands in audit_log.table_id';
+'number under which each table that was ever audited stands in audit_log.table_id
+SELECT * FROM architect.audit_tables;';
 
 SELECT pg_extension_config_dump('architect.audit_tables', '');
 SELECT pg_extension_config_dump('architect.audit_tables_table_id_seq', '');

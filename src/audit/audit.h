@@ -119,6 +119,7 @@ extern void architect_audit_log_init(void);
 /* table.c */
 extern AuditTable *architect_audit_table(Relation rel, Trigger *trigger);
 extern Trigger *architect_audit_find_trigger(Relation rel);
+extern char *architect_audit_witness(Relation root);
 extern void architect_audit_table_init(void);
 
 #endif							/* ARCHITECT_AUDIT_H */

@@ -11,7 +11,6 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "access/xlog.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
@@ -286,9 +285,11 @@ make_options(Relation rel, Request *request)
 	append_columns(&json, "key", rel, key_columns);
 	append_member(&json, "truncate");
 	escape_json(&json, request->truncate);
-	append_member(&json, "source");
-	escape_json(&json, psprintf(UINT64_FORMAT "/%u/%u", GetSystemIdentifier(),
-								MyDatabaseId, RelationGetRelid(rel)));
+	if (exclude != NIL || mask != NIL || key_columns != NIL)
+	{
+		append_member(&json, "source");
+		escape_json(&json, architect_audit_witness(rel));
+	}
 	appendStringInfoChar(&json, '}');
 	return json.data;
 }

@@ -80,16 +80,24 @@ get_string_option(Jsonb *options, const char *name)
 }
 
 /*
+ * Returns what tells this table from every other, restored copies included.
+ */
+char *
+architect_audit_witness(Relation root)
+{
+	return psprintf(UINT64_FORMAT "/%u/%u", GetSystemIdentifier(), MyDatabaseId,
+					RelationGetRelid(root));
+}
+
+/*
  * True when the numbers in the options were taken from this very table.
  */
 static bool
 fits_witness(Jsonb *options, Relation root)
 {
 	char	   *witness = get_string_option(options, "source");
-	char	   *expected = psprintf(UINT64_FORMAT "/%u/%u", GetSystemIdentifier(),
-									MyDatabaseId, RelationGetRelid(root));
 
-	return witness != NULL && strcmp(witness, expected) == 0;
+	return witness != NULL && strcmp(witness, architect_audit_witness(root)) == 0;
 }
 
 /*
