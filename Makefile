@@ -57,6 +57,13 @@ ifneq ($(srcdir),.)
 VPATH := $(srcdir)
 endif
 
+# make would take what it finds there for made already.
+ifneq ($(realpath $(srcdir)),$(realpath $(CURDIR)))
+ifneq ($(wildcard $(srcdir)/src/*.o $(srcdir)/$(INSTALL_SQL)),)
+$(error run "make clean" in $(srcdir) before building elsewhere)
+endif
+endif
+
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)

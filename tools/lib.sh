@@ -56,7 +56,7 @@ if [[ ! -e $no_start ]]; then
     printf '#!/bin/sh\nexit 101\n' >"$no_start"
     chmod +x "$no_start"
 fi
-apt-get -qq install -y --no-install-recommends "$@" </dev/null >&2
+apt-get -qq -o Dpkg::Use-Pty=0 install -y --no-install-recommends "$@" </dev/null >/dev/null
 ROOT
 }
 
@@ -68,7 +68,7 @@ need_packages() {
     as_root true 2>/dev/null || die "packages are missing.  Install them with:
   sudo apt-get install --no-install-recommends ${wanted[*]}"
     say "installing ${wanted[*]}"
-    three_times as_root apt-get -qq update >&2
+    three_times as_root apt-get -qq update
     three_times install_packages "${wanted[@]}" || die "cannot install ${wanted[*]}"
 }
 
@@ -76,9 +76,10 @@ need_packages() {
 need_server() {
     local major='' wanted
     if [[ ${PG_CONFIG-} ]]; then
-        PG_CONFIG=$(realpath -e "$(command -v "$PG_CONFIG")") || die "PG_CONFIG=$PG_CONFIG: no such program"
+        command -v "$PG_CONFIG" >/dev/null || die "PG_CONFIG=$PG_CONFIG: no such program"
+        PG_CONFIG=$(realpath "$(command -v "$PG_CONFIG")")
     elif ! major=$(server_major); then
-        as_root true 2>/dev/null && three_times as_root apt-get -qq update >&2
+        as_root true 2>/dev/null && three_times as_root apt-get -qq update
         major=$(server_major) || die "no package of PostgreSQL $oldest or newer is known here.  Try:
   sudo apt-get update
   sudo apt-get install --no-install-recommends $(packages) postgresql postgresql-server-dev-all"

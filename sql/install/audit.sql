@@ -60,6 +60,14 @@ COMMENT ON FUNCTION architect.audit_readable() IS
 'table_id of each audited table that the current user owns and so may read the log of
 SELECT architect.audit_readable();';
 
+CREATE OR REPLACE FUNCTION architect._audit_partition()
+    RETURNS text
+    LANGUAGE C STABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'architect_audit_partition';
+REVOKE ALL ON FUNCTION architect._audit_partition() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_partition() IS
+    'value of the setting architect.audit_partition, also where nothing has loaded the library yet';
+
 CREATE OR REPLACE FUNCTION architect._audit_partition_end(start timestamptz)
     RETURNS timestamptz
     LANGUAGE sql STABLE STRICT PARALLEL SAFE
@@ -67,7 +75,7 @@ CREATE OR REPLACE FUNCTION architect._audit_partition_end(start timestamptz)
     SET timezone = 'UTC'
 AS $function$
     SELECT date_trunc(unit, start) + ('1 ' || unit)::interval
-    FROM coalesce(current_setting('architect.audit_partition', true), 'month') AS unit
+    FROM architect._audit_partition() AS unit
 $function$;
 REVOKE ALL ON FUNCTION architect._audit_partition_end(timestamptz) FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_partition_end(timestamptz) IS
@@ -83,7 +91,7 @@ AS $function$
 DECLARE
     name text := 'audit_log_' || to_char(lower, CASE WHEN upper - lower < '28 days' THEN 'YYYY_MM_DD' ELSE 'YYYY_MM' END);
 BEGIN
-    EXECUTE format('CREATE TABLE architect.%I (LIKE architect.audit_log INCLUDING ALL EXCLUDING INDEXES) USING heap', name);
+    EXECUTE format('CREATE TABLE architect.%I (LIKE architect.audit_log INCLUDING ALL EXCLUDING INDEXES EXCLUDING COMMENTS) USING heap', name);
     -- Rows that came while there was no partition for them.
     EXECUTE format(
         'WITH moved AS (
@@ -100,6 +108,20 @@ REVOKE ALL ON FUNCTION architect._audit_make_partition(timestamptz, timestamptz)
 COMMENT ON FUNCTION architect._audit_make_partition(timestamptz, timestamptz) IS
     'adds a partition to the log and moves to it what the default partition has of its time';
 
+CREATE OR REPLACE FUNCTION architect._audit_make_default()
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = ''
+AS $function$
+BEGIN
+    CREATE TABLE architect.audit_log_default PARTITION OF architect.audit_log DEFAULT USING heap;
+END
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_make_default() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_make_default() IS
+    'makes the partition that takes what no other does';
+
 CREATE OR REPLACE FUNCTION architect.audit_maintain()
     RETURNS integer
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
@@ -107,7 +129,7 @@ CREATE OR REPLACE FUNCTION architect.audit_maintain()
     SET timezone = 'UTC'
 AS $function$
 DECLARE
-    unit text := coalesce(current_setting('architect.audit_partition', true), 'month');
+    unit text := architect._audit_partition();
     horizon timestamptz := now() + CASE unit WHEN 'day' THEN '14 days' WHEN 'week' THEN '8 weeks' ELSE '3 months' END::interval;
     lower timestamptz;
     upper timestamptz;
@@ -119,6 +141,9 @@ BEGIN
         RETURN 0;
     END IF;
     LOCK TABLE architect.audit_log IN SHARE UPDATE EXCLUSIVE MODE;
+    IF to_regclass('architect.audit_log_default') IS NULL THEN
+        PERFORM architect._audit_make_default();
+    END IF;
 
     -- Go on where the last partition ends, or begin with the current one.
     SELECT max(substring(pg_get_expr(class.relpartbound, class.oid) FROM $$TO \('([^']+)'\)$$)::timestamptz)
@@ -171,8 +196,8 @@ BEGIN
         context jsonb
     ) PARTITION BY RANGE (changed_at);
     CREATE SEQUENCE architect.audit_log_id_seq OWNED BY architect.audit_log.id;
-    CREATE TABLE architect.audit_log_default PARTITION OF architect.audit_log DEFAULT USING heap;
-    CREATE INDEX audit_log_record_idx ON architect.audit_log (record_id, table_id);
+    -- Compared byte by byte, which is all that looking a record up needs.
+    CREATE INDEX audit_log_record_idx ON architect.audit_log (record_id text_pattern_ops, table_id);
 
     REVOKE ALL ON architect.audit_log FROM PUBLIC;
     GRANT SELECT ON architect.audit_log TO PUBLIC;

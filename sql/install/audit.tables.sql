@@ -47,5 +47,10 @@ COMMENT ON FUNCTION architect._audit_forget_tables() IS
 
 CREATE EVENT TRIGGER architect_audit_forget_tables
     ON sql_drop
-    WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
+    WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP TYPE',
+                 'DROP ACCESS METHOD', 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY', 'DROP FUNCTION')
     EXECUTE FUNCTION architect._audit_forget_tables();
+
+-- In a session that replays changes too.
+ALTER EVENT TRIGGER architect_audit_follow_partitions ENABLE ALWAYS;
+ALTER EVENT TRIGGER architect_audit_forget_tables ENABLE ALWAYS;

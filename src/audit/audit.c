@@ -4,11 +4,12 @@
  */
 #include "postgres.h"
 
+#include "fmgr.h"
+#include "utils/builtins.h"
 #include "utils/guc.h"
 
 #include "audit/audit.h"
 
-/* The words are those of date_trunc(), which cuts the log with them. */
 enum
 {
 	PARTITION_DAY,
@@ -16,6 +17,7 @@ enum
 	PARTITION_MONTH
 };
 
+/* In the order of the enum; the words are those of date_trunc(). */
 static const struct config_enum_entry partition_options[] = {
 	{"day", PARTITION_DAY, false},
 	{"week", PARTITION_WEEK, false},
@@ -23,8 +25,18 @@ static const struct config_enum_entry partition_options[] = {
 	{NULL, 0, false}
 };
 
-/* Read by SQL only, through current_setting(). */
 static int	partition_setting = PARTITION_MONTH;
+
+PG_FUNCTION_INFO_V1(architect_audit_partition);
+
+/*
+ * architect._audit_partition()
+ */
+Datum
+architect_audit_partition(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(partition_options[partition_setting].name));
+}
 
 void
 architect_audit_init(void)

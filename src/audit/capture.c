@@ -12,6 +12,15 @@
 PG_FUNCTION_INFO_V1(architect_audit_capture);
 
 /*
+ * True for a varlena that is neither out of line nor compressed.
+ */
+static inline bool
+is_inline(Datum value)
+{
+	return VARATT_IS_SHORT(DatumGetPointer(value)) || VARATT_IS_4B_U(DatumGetPointer(value));
+}
+
+/*
  * True when the column has the same bytes in both rows, as far as they would
  * show in the log.
  */
@@ -28,13 +37,11 @@ is_same(const AuditColumn *column, TupleTableSlot *old, TupleTableSlot *new)
 	if (column->by_value)
 		return old_value == new_value;
 
-	/* The usual case of two plain varlenas of one size, without a detour. */
-	if (column->length == -1 &&
-		!VARATT_IS_EXTENDED(DatumGetPointer(old_value)) &&
-		!VARATT_IS_EXTENDED(DatumGetPointer(new_value)))
-		return VARSIZE(DatumGetPointer(old_value)) == VARSIZE(DatumGetPointer(new_value)) &&
-			memcmp(DatumGetPointer(old_value), DatumGetPointer(new_value),
-				   VARSIZE(DatumGetPointer(old_value))) == 0;
+	/* The usual case of two varlenas as they are, without a detour. */
+	if (column->length == -1 && is_inline(old_value) && is_inline(new_value))
+		return VARSIZE_ANY_EXHDR(DatumGetPointer(old_value)) == VARSIZE_ANY_EXHDR(DatumGetPointer(new_value)) &&
+			memcmp(VARDATA_ANY(DatumGetPointer(old_value)), VARDATA_ANY(DatumGetPointer(new_value)),
+				   VARSIZE_ANY_EXHDR(DatumGetPointer(old_value))) == 0;
 
 	/* A value kept out of line and not touched has the same address. */
 	if (column->length == -1 &&

@@ -57,14 +57,20 @@ quoted_name(Relation rel)
 }
 
 /*
- * Runs one command as the current user.
+ * Runs the statements as the current user.  No relation may be held open by
+ * the caller: ALTER TABLE would refuse to work on it.
  */
 static void
-execute(const char *command)
+execute_all(List *statements)
 {
+	ListCell   *cell;
+
 	SPI_connect();
-	if (SPI_execute(command, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "unexpected result of: %s", command);
+	foreach(cell, statements)
+	{
+		if (SPI_execute(lfirst(cell), false, 0) != SPI_OK_UTILITY)
+			elog(ERROR, "unexpected result of: %s", (char *) lfirst(cell));
+	}
 	SPI_finish();
 }
 
@@ -295,107 +301,139 @@ make_options(Relation rel, Request *request)
 }
 
 /*
- * The triggers' definition in one string, to see whether anything changes.
+ * Appends what it takes for the relation to have the trigger exactly so, which
+ * may be nothing; for a definition of NULL, not to have it.
  */
-static char *
-describe_triggers(Relation rel)
+static List *
+plan_trigger(List *statements, Relation rel, const char *name, const char *definition, bool replica)
 {
-	StringInfoData text;
+	Trigger    *existing = find_trigger(rel, name);
+	char		enabled = replica ? TRIGGER_FIRES_ALWAYS : TRIGGER_FIRES_ON_ORIGIN;
+	bool		exists = existing != NULL && definition != NULL &&
+		strcmp(TextDatumGetCString(DirectFunctionCall1(pg_get_triggerdef,
+													   ObjectIdGetDatum(existing->tgoid))),
+			   definition) == 0;
 
-	initStringInfo(&text);
-	for (int i = 0; i < lengthof(trigger_names); i++)
-	{
-		Trigger    *trigger = find_trigger(rel, trigger_names[i]);
-
-		if (trigger != NULL)
-			appendStringInfo(&text, "%s %d %c %s %s\n", trigger->tgname, trigger->tgtype,
-							 trigger->tgenabled,
-							 trigger->tgnargs > 0 ? trigger->tgargs[0] : "",
-							 trigger->tgqual != NULL ? trigger->tgqual : "");
-	}
-	return text.data;
+	if (existing != NULL && !exists)
+		statements = lappend(statements, psprintf("DROP TRIGGER %s ON %s", name, quoted_name(rel)));
+	if (definition != NULL && !exists)
+		statements = lappend(statements, pstrdup(definition));
+	if (definition != NULL && enabled != (exists ? existing->tgenabled : TRIGGER_FIRES_ON_ORIGIN))
+		statements = lappend(statements, psprintf("ALTER TABLE %s ENABLE %s TRIGGER %s", quoted_name(rel),
+												  replica ? "ALWAYS" : "", name));
+	return statements;
 }
 
 /*
- * Drops our triggers on this relation.  Those on partitions that were made with
- * the parent's go with it.
+ * The definitions are worded as pg_get_triggerdef() words them.
  */
-static bool
-drop_triggers(Relation rel)
+static List *
+plan_row_trigger(List *statements, Relation rel, const char *name, const char *events,
+				 const char *condition, const char *options, bool replica)
 {
-	bool		dropped = false;
-
-	for (int i = 0; i < lengthof(trigger_names); i++)
-	{
-		Trigger    *trigger = find_trigger(rel, trigger_names[i]);
-
-		if (trigger != NULL && !trigger->tgisclone)
-		{
-			execute(psprintf("DROP TRIGGER %s ON %s", trigger->tgname, quoted_name(rel)));
-			dropped = true;
-		}
-	}
-	return dropped;
+	return plan_trigger(statements, rel, name,
+						psprintf("CREATE TRIGGER %s AFTER %s ON %s FOR EACH ROW %sEXECUTE FUNCTION "
+								 ARCHITECT_SCHEMA ".audit_capture(%s)",
+								 name, events, quoted_name(rel),
+								 condition != NULL ? psprintf("WHEN (%s) ", condition) : "",
+								 quote_literal_cstr(options)),
+						replica);
 }
 
-static void
-create_truncate_trigger(Relation rel, bool replica)
+static List *
+plan_truncate_trigger(List *statements, Relation rel, bool replica)
 {
-	if (find_trigger(rel, AUDIT_TRUNCATE_TRIGGER) != NULL)
-		return;
-	execute(psprintf("CREATE TRIGGER %s BEFORE TRUNCATE ON %s"
-					 " FOR EACH STATEMENT EXECUTE FUNCTION %s.audit_truncate()",
-					 AUDIT_TRUNCATE_TRIGGER, quoted_name(rel), ARCHITECT_SCHEMA));
-	if (replica)
-		execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s",
-						 quoted_name(rel), AUDIT_TRUNCATE_TRIGGER));
-}
-
-static void
-create_row_trigger(Relation rel, const char *name, const char *events,
-				   const char *condition, const char *options, bool replica)
-{
-	execute(psprintf("CREATE TRIGGER %s AFTER %s ON %s FOR EACH ROW %s"
-					 " EXECUTE FUNCTION %s.audit_capture(%s)",
-					 name, events, quoted_name(rel),
-					 condition != NULL ? psprintf("WHEN (%s)", condition) : "",
-					 ARCHITECT_SCHEMA, quote_literal_cstr(options)));
-	if (replica)
-		execute(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", quoted_name(rel), name));
+	return plan_trigger(statements, rel, AUDIT_TRUNCATE_TRIGGER,
+						psprintf("CREATE TRIGGER %s BEFORE TRUNCATE ON %s FOR EACH STATEMENT "
+								 "EXECUTE FUNCTION " ARCHITECT_SCHEMA ".audit_truncate()",
+								 AUDIT_TRUNCATE_TRIGGER, quoted_name(rel)),
+						replica);
 }
 
 /*
- * Calls the function for the relation and all its partitions, at every level.
+ * Appends what rids the relation of our triggers.  Row triggers of a partition
+ * go with its parent's.
  */
-static void
-drop_tree_triggers(Relation rel)
+static List *
+plan_no_triggers(List *statements, Relation rel, bool keep_truncate)
 {
-	ListCell   *cell;
-
-	foreach(cell, find_all_inheritors(RelationGetRelid(rel), ShareRowExclusiveLock, NULL))
+	for (int i = 0; i < lengthof(trigger_names); i++)
 	{
-		Relation	member = relation_open(lfirst_oid(cell), NoLock);
+		Trigger    *existing = find_trigger(rel, trigger_names[i]);
 
-		if (RelationGetRelid(member) == RelationGetRelid(rel) || member->rd_rel->relispartition)
-			drop_triggers(member);
-		relation_close(member, NoLock);
+		if (existing != NULL && !existing->tgisclone &&
+			!(keep_truncate && strcmp(existing->tgname, AUDIT_TRUNCATE_TRIGGER) == 0))
+			statements = plan_trigger(statements, rel, trigger_names[i], NULL, false);
 	}
+	return statements;
 }
 
-static void
-create_tree_truncate_triggers(Oid top, bool replica)
+/*
+ * The partitions below a table, at every level, locked as CREATE TRIGGER locks
+ * them.
+ */
+static List *
+find_partitions(Oid top)
 {
+	if (get_rel_relkind(top) != RELKIND_PARTITIONED_TABLE)
+		return NIL;
+	return list_delete_oid(find_all_inheritors(top, ShareRowExclusiveLock, NULL), top);
+}
+
+/*
+ * Returns the statements that make the audit of this root as requested.
+ */
+static List *
+plan_enable(Relation rel, Request *request, const char *options)
+{
+	List	   *statements = NIL;
+	ListCell   *cell;
+	bool		replica = request->replica;
+
+	foreach(cell, find_partitions(RelationGetRelid(rel)))
+	{
+		Relation	partition = relation_open(lfirst_oid(cell), NoLock);
+
+		statements = plan_no_triggers(statements, partition, true);
+		statements = plan_truncate_trigger(statements, partition, replica);
+		relation_close(partition, NoLock);
+	}
+
+	if (request->condition == NULL)
+	{
+		statements = plan_trigger(statements, rel, AUDIT_DELETE_TRIGGER, NULL, false);
+		statements = plan_row_trigger(statements, rel, AUDIT_ROW_TRIGGER, "INSERT OR DELETE OR UPDATE",
+									  NULL, options, replica);
+	}
+	else
+	{
+		statements = plan_row_trigger(statements, rel, AUDIT_ROW_TRIGGER, "INSERT OR UPDATE",
+									  architect_audit_condition(rel, request->condition, "new"),
+									  options, replica);
+		statements = plan_row_trigger(statements, rel, AUDIT_DELETE_TRIGGER, "DELETE",
+									  architect_audit_condition(rel, request->condition, "old"),
+									  options, replica);
+	}
+	return plan_truncate_trigger(statements, rel, replica);
+}
+
+/*
+ * Returns the statements that end the audit of this root.
+ */
+static List *
+plan_disable(Relation rel)
+{
+	List	   *statements = plan_no_triggers(NIL, rel, false);
 	ListCell   *cell;
 
-	foreach(cell, find_all_inheritors(top, ShareRowExclusiveLock, NULL))
+	foreach(cell, find_partitions(RelationGetRelid(rel)))
 	{
-		Relation	member = relation_open(lfirst_oid(cell), NoLock);
+		Relation	partition = relation_open(lfirst_oid(cell), NoLock);
 
-		if ((lfirst_oid(cell) == top || member->rd_rel->relispartition) &&
-			member->rd_rel->relkind != RELKIND_FOREIGN_TABLE)
-			create_truncate_trigger(member, replica);
-		relation_close(member, NoLock);
+		statements = plan_no_triggers(statements, partition, false);
+		relation_close(partition, NoLock);
 	}
+	return statements;
 }
 
 /*
@@ -446,27 +484,6 @@ prepare_log(Oid target)
 
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(caller, security);
-}
-
-/*
- * Makes the triggers of a root that has none of ours.
- */
-static void
-create_triggers(Relation rel, Request *request, const char *options)
-{
-	if (request->condition == NULL)
-		create_row_trigger(rel, AUDIT_ROW_TRIGGER, "INSERT OR UPDATE OR DELETE", NULL,
-						   options, request->replica);
-	else
-	{
-		create_row_trigger(rel, AUDIT_ROW_TRIGGER, "INSERT OR UPDATE",
-						   architect_audit_condition(rel, request->condition, "new"),
-						   options, request->replica);
-		create_row_trigger(rel, AUDIT_DELETE_TRIGGER, "DELETE",
-						   architect_audit_condition(rel, request->condition, "old"),
-						   options, request->replica);
-	}
-	create_tree_truncate_triggers(RelationGetRelid(rel), request->replica);
 }
 
 /*
@@ -530,27 +547,21 @@ architect_audit_enable(PG_FUNCTION_ARGS)
 	};
 	Relation	rel = open_target(target_argument(fcinfo), "audit");
 	Oid			target = RelationGetRelid(rel);
-	char	   *before = describe_triggers(rel);
-	char	   *options;
+	List	   *statements;
 
 	architect_check_version();
 	check_is_root(rel);
 	check_no_foreign_partition(rel);
-	options = make_options(rel, &request);
-
-	prepare_log(target);
-	drop_tree_triggers(rel);
-	create_triggers(rel, &request, options);
-	CommandCounterIncrement();
-	relation_close(rel, NoLock);
-
-	rel = relation_open(target, NoLock);
-	if (strcmp(before, describe_triggers(rel)) == 0)
+	statements = plan_enable(rel, &request, make_options(rel, &request));
+	if (statements == NIL)
 		ereport(NOTICE,
 				(errmsg("table \"%s\" is audited in this way already", RelationGetRelationName(rel))));
 	else
 		notice_children(rel);
 	relation_close(rel, NoLock);
+
+	prepare_log(target);
+	execute_all(statements);
 	PG_RETURN_VOID();
 }
 
@@ -561,15 +572,36 @@ Datum
 architect_audit_disable(PG_FUNCTION_ARGS)
 {
 	Relation	rel = open_target(target_argument(fcinfo), "stop the audit of");
+	List	   *statements;
 
 	check_is_root(rel);
-	if (describe_triggers(rel)[0] == '\0')
+	statements = plan_disable(rel);
+	if (statements == NIL)
 		ereport(NOTICE,
 				(errmsg("table \"%s\" is not audited", RelationGetRelationName(rel))));
-	else
-		drop_tree_triggers(rel);
 	relation_close(rel, NoLock);
+
+	execute_all(statements);
 	PG_RETURN_VOID();
+}
+
+/*
+ * Returns the statements that a new partition and those below it need.
+ */
+static List *
+plan_partition(Relation rel, bool replica)
+{
+	List	   *statements = plan_truncate_trigger(NIL, rel, replica);
+	ListCell   *cell;
+
+	foreach(cell, find_partitions(RelationGetRelid(rel)))
+	{
+		Relation	partition = relation_open(lfirst_oid(cell), NoLock);
+
+		statements = plan_truncate_trigger(statements, partition, replica);
+		relation_close(partition, NoLock);
+	}
+	return statements;
 }
 
 /*
@@ -607,6 +639,7 @@ architect_audit_follow_partitions(PG_FUNCTION_ARGS)
 	Oid			partition;
 	Relation	rel;
 	Trigger    *row_trigger;
+	List	   *statements = NIL;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR,
@@ -617,11 +650,11 @@ architect_audit_follow_partitions(PG_FUNCTION_ARGS)
 	rel = OidIsValid(partition) ? try_relation_open(partition, AccessShareLock) : NULL;
 	if (rel == NULL)
 		return PointerGetDatum(NULL);
-
 	row_trigger = architect_audit_find_trigger(rel);
 	if (row_trigger != NULL && row_trigger->tgisclone)
-		create_tree_truncate_triggers(partition,
-									  row_trigger->tgenabled == TRIGGER_FIRES_ALWAYS);
+		statements = plan_partition(rel, row_trigger->tgenabled == TRIGGER_FIRES_ALWAYS);
 	relation_close(rel, NoLock);
+
+	execute_all(statements);
 	return PointerGetDatum(NULL);
 }

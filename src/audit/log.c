@@ -12,8 +12,8 @@
  * A row captured in a subtransaction is stored by that subtransaction, passes to
  * its parent when it commits and is dropped when it aborts.
  *
- * Row numbers (id) are taken when a batch is stored: later than the row locks
- * of the changes, so that along one record they ascend.
+ * Row numbers (id) are taken at capture: later than the row locks of the
+ * changes, so that along one record they ascend.
  *
  * The partition is found from the time of the event.  Rows are written by the
  * table access method directly: the log needs no grants, and has none.
@@ -53,10 +53,13 @@
 #define BATCH_ROWS	1000
 #define BATCH_BYTES	(512 * 1024)
 
+/* Longest record_id: its index entry has to fit. */
+#define RECORD_ID_BYTES	2600
+
 /* The columns of architect.audit_log, as audit.sql makes them. */
 enum LogColumn
 {
-	LOG_ID,						/* first, so that its place in a tuple is fixed */
+	LOG_ID,
 	LOG_CHANGED_AT,
 	LOG_TRANSACTION_ID,
 	LOG_TABLE_ID,
@@ -76,6 +79,7 @@ static const struct
 {
 	const char *name;
 	Oid			type;
+	bool		nullable;
 }			log_columns[LOG_COLUMNS] = {
 	[LOG_ID] = {"id", INT8OID},
 	[LOG_CHANGED_AT] = {"changed_at", TIMESTAMPTZOID},
@@ -84,12 +88,12 @@ static const struct
 	[LOG_OPERATION] = {"operation", TEXTOID},
 	[LOG_TABLE_SCHEMA] = {"table_schema", TEXTOID},
 	[LOG_TABLE_NAME] = {"table_name", TEXTOID},
-	[LOG_RECORD_ID] = {"record_id", TEXTOID},
+	[LOG_RECORD_ID] = {"record_id", TEXTOID, true},
 	[LOG_CHANGED_BY] = {"changed_by", TEXTOID},
-	[LOG_SESSION_ROLE] = {"session_role", TEXTOID},
-	[LOG_OLD_VALUES] = {"old_values", JSONBOID},
-	[LOG_NEW_VALUES] = {"new_values", JSONBOID},
-	[LOG_CONTEXT] = {"context", JSONBOID},
+	[LOG_SESSION_ROLE] = {"session_role", TEXTOID, true},
+	[LOG_OLD_VALUES] = {"old_values", JSONBOID, true},
+	[LOG_NEW_VALUES] = {"new_values", JSONBOID, true},
+	[LOG_CONTEXT] = {"context", JSONBOID, true},
 };
 
 static const char *const operation_names[] = {
@@ -108,8 +112,9 @@ typedef struct PendingRow
 	CommandId	command;
 } PendingRow;
 
-static MemoryContext pending_context = NULL;	/* the rows, reset with the batch */
-static PendingRow pending[BATCH_ROWS];
+static MemoryContext pending_context = NULL;	/* the tuples, reset with the batch */
+static PendingRow *pending = NULL;
+static int	pending_size = 0;
 static int	npending = 0;
 static Size pending_bytes = 0;
 static bool storing = false;
@@ -123,15 +128,20 @@ static TupleDesc log_desc = NULL;
 static Datum operation_texts[lengthof(operation_names)];
 static TupleTableSlot *slots[BATCH_ROWS];
 
+/* The sequence of log row numbers. */
+static Oid	id_sequence = InvalidOid;
+
 /* The partition used last, and the times that belong there: [lower, upper). */
 static struct
 {
 	bool		valid;
 	Oid			log;
-	Oid			sequence;
 	Oid			partition;
 	TimestampTz lower;
 	TimestampTz upper;
+
+	/* What an administrator has added that can refuse a row. */
+	bool		has_constraints;
 
 	/* Its indexes, where all are plain btrees; otherwise the executor's way. */
 	bool		plain_indexes;
@@ -145,18 +155,26 @@ static ExecutorEnd_hook_type next_ExecutorEnd = NULL;
 static ProcessUtility_hook_type next_ProcessUtility = NULL;
 
 /*
- * Raises unless the partition begins with the columns that we write.
+ * Raises unless the partition is a plain table of the columns that we write.
  */
 static void
 check_shape(Relation partition)
 {
 	TupleDesc	desc = RelationGetDescr(partition);
 
+	if (partition->rd_rel->relkind != RELKIND_RELATION || desc->natts != LOG_COLUMNS)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is not a partition that the audit log can use",
+						RelationGetRelationName(partition)),
+				 errdetail("It must be an ordinary table with just the %d columns of the log.", LOG_COLUMNS),
+				 errhint("Drop columns that were added to it; keep data of your own in a table of your own.")));
+
 	for (int i = 0; i < LOG_COLUMNS; i++)
 	{
-		Form_pg_attribute attribute = i < desc->natts ? TupleDescAttr(desc, i) : NULL;
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
 
-		if (attribute == NULL || attribute->attisdropped ||
+		if (attribute->attisdropped ||
 			attribute->atttypid != log_columns[i].type ||
 			strcmp(NameStr(attribute->attname), log_columns[i].name) != 0)
 			ereport(ERROR,
@@ -165,8 +183,25 @@ check_shape(Relation partition)
 							RelationGetRelationName(partition)),
 					 errdetail("Column %d must be \"%s\" of type %s.", i + 1, log_columns[i].name,
 							   format_type_be(log_columns[i].type)),
-					 errhint("Columns of your own can be added behind those of the log, never between.")));
+					 errhint("Bring the column back as it was.")));
 	}
+}
+
+/*
+ * Returns a relation of the log, which the first audit_enable made.
+ */
+static Oid
+log_relation(const char *name)
+{
+	Oid			relid = architect_relation(name, true);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", ARCHITECT_SCHEMA, name),
+				 errdetail("An audited change has to be written there."),
+				 errhint("Restore the log from a backup, or call architect.audit_enable for the table again, which makes a new one.")));
+	return relid;
 }
 
 /*
@@ -184,8 +219,7 @@ find_partition(TimestampTz at)
 	int			below;
 	int			index;
 
-	target.log = architect_relation("audit_log", false);
-	target.sequence = architect_relation("audit_log_id_seq", false);
+	target.log = log_relation("audit_log");
 	target.lower = DT_NOBEGIN;
 	target.upper = DT_NOEND;
 
@@ -228,6 +262,24 @@ is_plain_index(Relation index, IndexInfo *info)
 	return index->rd_rel->relam == BTREE_AM_OID && !info->ii_Unique &&
 		info->ii_Expressions == NIL && info->ii_Predicate == NIL &&
 		info->ii_ExclusionOps == NULL && info->ii_ReadyForInserts;
+}
+
+/*
+ * True when the partition has a CHECK, or a NOT NULL where we may write NULL.
+ */
+static bool
+has_constraints(Relation partition)
+{
+	TupleDesc	desc = RelationGetDescr(partition);
+
+	if (desc->constr != NULL && desc->constr->num_check > 0)
+		return true;
+	for (int i = 0; i < LOG_COLUMNS; i++)
+	{
+		if (log_columns[i].nullable && TupleDescAttr(desc, i)->attnotnull)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -288,6 +340,7 @@ open_partition(TimestampTz at)
 		if (is_new)
 		{
 			check_shape(partition);
+			target.has_constraints = has_constraints(partition);
 			describe_indexes(partition);
 		}
 		return partition;
@@ -308,16 +361,6 @@ get_slot(int i)
 		MemoryContextSwitchTo(caller);
 	}
 	return slots[i];
-}
-
-/*
- * Writes the id into a log tuple: it is the first column and never NULL, so it
- * stands right behind the header.
- */
-static void
-set_id(HeapTuple tuple, int64 id)
-{
-	memcpy((char *) tuple->t_data + tuple->t_data->t_hoff, &id, sizeof(id));
 }
 
 /*
@@ -368,18 +411,16 @@ insert_general_entries(ResultRelInfo *result_rel, EState *estate, int nrows)
 static void
 store_slots(Relation partition, int nrows, CommandId command)
 {
-	TupleConstr *constraints = RelationGetDescr(partition)->constr;
-	bool		has_checks = constraints != NULL && constraints->num_check > 0;
 	EState	   *estate = NULL;
 	ResultRelInfo *result_rel = NULL;
 
-	if (has_checks || !target.plain_indexes)
+	if (target.has_constraints || !target.plain_indexes)
 	{
 		estate = CreateExecutorState();
 		result_rel = makeNode(ResultRelInfo);
 		InitResultRelInfo(result_rel, partition, 0, NULL, 0);
 	}
-	for (int i = 0; has_checks && i < nrows; i++)
+	for (int i = 0; target.has_constraints && i < nrows; i++)
 		ExecConstraints(result_rel, slots[i], estate);
 
 	if (nrows == 1)
@@ -397,20 +438,28 @@ store_slots(Relation partition, int nrows, CommandId command)
 }
 
 /*
- * Numbers and stores rows that share partition and command.
+ * Stores rows that share partition and command.  Their tuples go over to the
+ * slots, which are empty again however this ends.
  */
 static void
 store_rows(Relation partition, PendingRow *rows, int nrows)
 {
 	for (int i = 0; i < nrows; i++)
 	{
-		set_id(rows[i].tuple, nextval_internal(target.sequence, false));
 		rows[i].tuple->t_tableOid = RelationGetRelid(partition);
 		ExecStoreHeapTuple(rows[i].tuple, get_slot(i), true);
 	}
-	store_slots(partition, nrows, rows[0].command);
-	for (int i = 0; i < nrows; i++)
-		ExecClearTuple(slots[i]);
+
+	PG_TRY();
+	{
+		store_slots(partition, nrows, rows[0].command);
+	}
+	PG_FINALLY();
+	{
+		for (int i = 0; i < nrows; i++)
+			ExecClearTuple(slots[i]);
+	}
+	PG_END_TRY();
 }
 
 /*
@@ -430,7 +479,7 @@ store_batch(PendingRow *rows, int nrows)
 		Relation	partition = open_partition(rows[done].changed_at);
 		int			end = done + 1;
 
-		while (end < nrows && rows[end].command == rows[done].command &&
+		while (end < nrows && end - done < BATCH_ROWS && rows[end].command == rows[done].command &&
 			   rows[end].changed_at >= target.lower && rows[end].changed_at < target.upper)
 			end++;
 
@@ -445,7 +494,7 @@ store_batch(PendingRow *rows, int nrows)
 
 /*
  * Stores the pending rows of the current subtransaction.  Those of its parents
- * stand before them, and stay.
+ * stand before them and stay: only the parent can store them.
  */
 static void
 store_pending(void)
@@ -512,6 +561,49 @@ value_or_null(Datum value, bool *isnull)
 }
 
 /*
+ * True when the current subtransaction has rows enough for a batch.
+ */
+static bool
+batch_is_full(void)
+{
+	return pending_bytes >= BATCH_BYTES ||
+		(npending >= BATCH_ROWS &&
+		 pending[npending - BATCH_ROWS].subxact == GetCurrentSubTransactionId());
+}
+
+/*
+ * Returns a place behind the pending rows, to be counted by the caller.
+ */
+static PendingRow *
+next_pending(void)
+{
+	if (npending == pending_size)
+	{
+		int			size = pending_size == 0 ? BATCH_ROWS : pending_size * 2;
+
+		pending = pending == NULL ? MemoryContextAlloc(log_context, size * sizeof(PendingRow)) :
+			repalloc(pending, size * sizeof(PendingRow));
+		pending_size = size;
+	}
+	return &pending[npending];
+}
+
+/*
+ * Refuses a key that could not be looked up.
+ */
+static void
+check_record_id(text *record_id)
+{
+	if (record_id != NULL && VARSIZE_ANY_EXHDR(record_id) > RECORD_ID_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("key is too long for the audit log"),
+				 errdetail("Its text has %d bytes, and the log can index %d.",
+						   (int) VARSIZE_ANY_EXHDR(record_id), RECORD_ID_BYTES),
+				 errhint("Name a shorter unique key in the \"key\" argument of architect.audit_enable.")));
+}
+
+/*
  * Adds an event to the log of this transaction.
  */
 void
@@ -527,13 +619,11 @@ architect_audit_append(AuditTable *table, const AuditEvent *event)
 
 	if (log_desc == NULL)
 		prepare_session();
-	if (npending == BATCH_ROWS || pending_bytes >= BATCH_BYTES)
+	check_record_id(event->record_id);
+	if (batch_is_full())
 		store_pending();
-	if (npending == BATCH_ROWS)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("too many audited changes wait for the end of their statements"),
-				 errhint("Reduce how deep triggers with exception blocks nest.")));
+	if (!OidIsValid(id_sequence))
+		id_sequence = log_relation("audit_log_id_seq");
 
 	architect_audit_actor(&changed_by, &session_role, &context);
 	if (event->partition != NULL)
@@ -541,12 +631,12 @@ architect_audit_append(AuditTable *table, const AuditEvent *event)
 											   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(event->partition)),
 																		  RelationGetRelationName(event->partition)));
 
-	row = &pending[npending];
+	row = next_pending();
 	row->changed_at = GetCurrentTimestamp();
 	row->subxact = GetCurrentSubTransactionId();
 	row->command = GetCurrentCommandId(true);
 
-	values[LOG_ID] = Int64GetDatum(0);
+	values[LOG_ID] = Int64GetDatum(nextval_internal(id_sequence, false));
 	values[LOG_CHANGED_AT] = TimestampTzGetDatum(row->changed_at);
 	values[LOG_TRANSACTION_ID] = FullTransactionIdGetDatum(GetTopFullTransactionId());
 	values[LOG_TABLE_ID] = Int32GetDatum(table->table_id);
@@ -673,10 +763,12 @@ end_subtransaction(SubXactEvent event, SubTransactionId subxact,
 }
 
 static void
-forget_target(Datum arg, Oid relid)
+forget_relations(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == target.log || relid == target.partition)
 		target.valid = false;
+	if (!OidIsValid(relid) || relid == id_sequence)
+		id_sequence = InvalidOid;
 }
 
 void
@@ -695,5 +787,5 @@ architect_audit_log_init(void)
 	ProcessUtility_hook = store_around_utility;
 	RegisterXactCallback(end_transaction, NULL);
 	RegisterSubXactCallback(end_subtransaction, NULL);
-	CacheRegisterRelcacheCallback(forget_target, (Datum) 0);
+	CacheRegisterRelcacheCallback(forget_relations, (Datum) 0);
 }

@@ -42,6 +42,9 @@ static MemoryContext audit_tables_context = NULL;
 static HTAB *audit_tables = NULL;
 static uint64 invalidations = 0;
 
+/* The entry asked for last, as a rule asked for again. */
+static AuditTable *latest = NULL;
+
 /*
  * Returns the trigger by which deleted rows of the relation are audited, or
  * NULL when it is not.
@@ -375,7 +378,11 @@ architect_audit_table(Relation rel, Trigger *trigger)
 	uint64		invalidations_before;
 	MemoryContext caller;
 
+	if (latest != NULL && latest->trigger == trigger->tgoid && latest->valid)
+		return latest;
+
 	table = hash_search(audit_tables, &trigger->tgoid, HASH_ENTER, &found);
+	latest = table;
 	if (found && table->valid)
 		return table;
 

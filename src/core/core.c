@@ -101,6 +101,25 @@ architect_extension_owner(void)
 }
 
 /*
+ * True when the first version is the newer: compares number by number.
+ */
+static bool
+is_newer(const char *version, const char *than)
+{
+	int			left[3] = {0};
+	int			right[3] = {0};
+
+	sscanf(version, "%d.%d.%d", &left[0], &left[1], &left[2]);
+	sscanf(than, "%d.%d.%d", &right[0], &right[1], &right[2]);
+	for (int i = 0; i < 3; i++)
+	{
+		if (left[i] != right[i])
+			return left[i] > right[i];
+	}
+	return false;
+}
+
+/*
  * Says once a session when the library and the installed SQL differ.
  */
 void
@@ -119,6 +138,8 @@ architect_check_version(void)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"%s\" is version %s, but its library is version %s",
 						ARCHITECT_EXTENSION, version, ARCHITECT_VERSION),
+				 is_newer(version, ARCHITECT_VERSION) ?
+				 errhint("Reconnect, so that the new library is loaded; restart the server if it is preloaded.") :
 				 errhint("Run ALTER EXTENSION %s UPDATE TO '%s'.",
 						 ARCHITECT_EXTENSION, ARCHITECT_VERSION)));
 }
