@@ -3,6 +3,10 @@
 --   recipe  the generic PL/pgSQL trigger of the common recipe
 --   ours    architect.audit_enable
 \set ON_ERROR_STOP 1
+\if :{?rows}
+\else
+\set rows 200000
+\endif
 CREATE EXTENSION IF NOT EXISTS pg_architect;
 
 CREATE SCHEMA plain;
@@ -29,7 +33,7 @@ CREATE VIEW public.source AS
            timestamptz '2026-01-01 00:00Z' + i * interval '1 second' AS created_at,
            i % 10 <> 0 AS active,
            jsonb_build_object('sku', 'A-' || i % 1000, 'quantity', i % 9, 'gift', i % 5 = 0) AS details
-    FROM generate_series(1, 200000) AS i;
+    FROM generate_series(1, :rows) AS i;
 
 -- The common recipe, as it stands in many a blog post.
 CREATE TABLE recipe.audit_log (
