@@ -20,6 +20,7 @@ OBJS = \
 	src/audit/enable.o \
 	src/audit/image.o \
 	src/audit/log.o \
+	src/audit/number.o \
 	src/audit/table.o \
 	src/audit/truncate.o \
 	src/audit/value.o

@@ -89,9 +89,12 @@ CREATE OR REPLACE FUNCTION architect._audit_make_partition(lower timestamptz, up
     SET default_tablespace = ''
 AS $function$
 DECLARE
-    name text := 'audit_log_' || to_char(lower, CASE WHEN upper - lower < '28 days' THEN 'YYYY_MM_DD' ELSE 'YYYY_MM' END);
+    whole_month boolean := lower = date_trunc('month', lower) AND upper = lower + interval '1 month';
+    name text := to_char(lower, CASE WHEN whole_month THEN '"audit_log_"YYYY_MM' ELSE '"audit_log_"YYYY_MM_DD' END);
 BEGIN
     EXECUTE format('CREATE TABLE architect.%I (LIKE architect.audit_log INCLUDING ALL EXCLUDING INDEXES EXCLUDING COMMENTS) USING heap', name);
+    -- Publications ask for it, should a row ever be removed.
+    EXECUTE format('ALTER TABLE architect.%I REPLICA IDENTITY FULL', name);
     -- Rows that came while there was no partition for them.
     EXECUTE format(
         'WITH moved AS (
@@ -116,6 +119,7 @@ CREATE OR REPLACE FUNCTION architect._audit_make_default()
 AS $function$
 BEGIN
     CREATE TABLE architect.audit_log_default PARTITION OF architect.audit_log DEFAULT USING heap;
+    ALTER TABLE architect.audit_log_default REPLICA IDENTITY FULL;
 END
 $function$;
 REVOKE ALL ON FUNCTION architect._audit_make_default() FROM PUBLIC;
@@ -131,8 +135,10 @@ AS $function$
 DECLARE
     unit text := architect._audit_partition();
     horizon timestamptz := now() + CASE unit WHEN 'day' THEN '14 days' WHEN 'week' THEN '8 weeks' ELSE '3 months' END::interval;
+    bounds tstzrange[];
     lower timestamptz;
     upper timestamptz;
+    taken tstzrange;
     made integer := 0;
 BEGIN
     IF to_regclass('architect.audit_log') IS NULL THEN
@@ -145,17 +151,34 @@ BEGIN
         PERFORM architect._audit_make_default();
     END IF;
 
-    -- Go on where the last partition ends, or begin with the current one.
-    SELECT max(substring(pg_get_expr(class.relpartbound, class.oid) FROM $$TO \('([^']+)'\)$$)::timestamptz)
+    SELECT array_agg(tstzrange(bound.part[1]::timestamptz, bound.part[2]::timestamptz))
+    INTO bounds
+    FROM pg_inherits AS inherits
+    JOIN pg_class AS class ON class.oid = inherits.inhrelid
+    CROSS JOIN LATERAL regexp_match(pg_get_expr(class.relpartbound, class.oid),
+                                    $$FROM \('([^']+)'\) TO \('([^']+)'\)$$) AS bound (part)
+    WHERE inherits.inhparent = 'architect.audit_log'::regclass
+      AND bound.part IS NOT NULL;
+
+    -- From the oldest row that is in no partition of its own, else from now.
+    SELECT date_trunc(unit, least(min(row.changed_at), now()))
     INTO lower
-    FROM pg_inherits AS part
-    JOIN pg_class AS class ON class.oid = part.inhrelid
-    WHERE part.inhparent = 'architect.audit_log'::regclass;
-    lower := coalesce(lower, date_trunc(unit, now()));
+    FROM architect.audit_log_default AS row;
 
     WHILE lower <= horizon LOOP
         upper := architect._audit_partition_end(lower);
-        -- Time that passed without a partition needs none where no row came.
+        SELECT range INTO taken
+        FROM unnest(bounds) AS range
+        WHERE range && tstzrange(lower, upper)
+        ORDER BY range
+        LIMIT 1;
+        IF taken @> lower THEN
+            lower := upper(taken);
+            CONTINUE;
+        END IF;
+        upper := least(upper, lower(taken));
+
+        -- Time that has passed needs no partition where no row came.
         IF upper > now()
            OR EXISTS (SELECT FROM architect.audit_log_default AS row
                       WHERE row.changed_at >= lower AND row.changed_at < upper) THEN
@@ -251,73 +274,118 @@ REVOKE ALL ON FUNCTION architect._audit_prepare(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_prepare(regclass) IS
     'makes the log if there is none and registers the table';
 
+CREATE OR REPLACE FUNCTION architect.audit_options(trigger_oid oid)
+    RETURNS TABLE (capture text, truncate text, exclude text[], mask text[], key text[], outdated boolean)
+    LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE ROWS 1
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        WITH given AS (
+            -- The argument of the trigger, which ends with a zero byte.
+            SELECT trigger.tgrelid,
+                   convert_from(substring(trigger.tgargs FROM 1 FOR length(trigger.tgargs) - 1),
+                                getdatabaseencoding())::jsonb AS argument
+            FROM pg_trigger AS trigger
+            WHERE trigger.oid = trigger_oid
+        ), option AS (
+            SELECT given.tgrelid, part.*,
+                   given.argument ->> 'source' = format('%s/%s/%s', control.system_identifier, db.oid, given.tgrelid::oid) AS by_number
+            FROM given
+            CROSS JOIN pg_control_system() AS control
+            JOIN pg_database AS db ON db.datname = current_database()
+            CROSS JOIN LATERAL jsonb_to_record(given.argument)
+                AS part (capture text, truncate text, exclude text[], mask text[], key text[],
+                         exclude_attnums integer[], mask_attnums integer[], key_attnums integer[])
+        ), listed AS (
+            SELECT list.kind, list.place, list.name,
+                   coalesce(by_number.attname, by_name.attname) AS attname
+            FROM option
+            CROSS JOIN LATERAL (
+                SELECT 'exclude' AS kind, * FROM unnest(option.exclude, option.exclude_attnums) WITH ORDINALITY
+                UNION ALL
+                SELECT 'mask', * FROM unnest(option.mask, option.mask_attnums) WITH ORDINALITY
+                UNION ALL
+                SELECT 'key', * FROM unnest(option.key, option.key_attnums) WITH ORDINALITY
+            ) AS list (kind, name, number, place)
+            LEFT JOIN pg_attribute AS by_number
+              ON option.by_number AND by_number.attrelid = option.tgrelid
+             AND by_number.attnum = list.number AND NOT by_number.attisdropped
+            LEFT JOIN pg_attribute AS by_name
+              ON by_name.attrelid = option.tgrelid AND by_name.attname = list.name
+             AND NOT by_name.attisdropped
+        )
+        SELECT option.capture, option.truncate,
+               ARRAY(SELECT listed.attname::text FROM listed WHERE listed.kind = 'exclude' AND listed.attname IS NOT NULL ORDER BY listed.place),
+               ARRAY(SELECT listed.attname::text FROM listed WHERE listed.kind = 'mask' AND listed.attname IS NOT NULL ORDER BY listed.place),
+               ARRAY(SELECT listed.attname::text FROM listed WHERE listed.kind = 'key' AND listed.attname IS NOT NULL ORDER BY listed.place),
+               EXISTS (SELECT FROM listed WHERE listed.name IS DISTINCT FROM listed.attname)
+        FROM option;
+EXCEPTION
+    -- Somebody made the trigger by hand: there is nothing to tell.
+    WHEN data_exception THEN
+        RETURN;
+END
+$function$;
+COMMENT ON FUNCTION architect.audit_options(oid) IS
+'options that an audit trigger was made with; no row for one not made by audit_enable
+SELECT options.* FROM pg_trigger, architect.audit_options(oid) AS options WHERE tgname = ''architect_audit'';';
+
 CREATE OR REPLACE VIEW architect.audit_status AS
     SELECT trigger.tgrelid::regclass AS relation,
            registered.table_id,
            options.capture,
-           coalesce(columns.exclude, '{}') AS exclude,
-           coalesce(columns.mask, '{}') AS mask,
-           columns.key,
+           options.exclude,
+           options.mask,
+           coalesce(nullif(options.key, '{}'), identity.key) AS key,
            substring(pg_get_triggerdef(trigger.oid) FROM 'WHEN \((.*)\) EXECUTE FUNCTION') AS condition,
            options.truncate,
            trigger.tgenabled = 'A' AS replica,
            CASE
-               WHEN trigger.tgenabled = 'D' THEN 'the trigger is disabled'
-               WHEN trigger.tgenabled = 'R' THEN 'the trigger fires on replicated changes only'
+               WHEN options.capture IS NULL
+                   THEN 'the trigger was not made by architect.audit_enable: drop it and call that'
                WHEN registered.table_id IS NULL OR to_regclass('architect.audit_log') IS NULL
                    THEN 'not registered, or without a log: call architect.audit_enable again'
-               WHEN columns.key IS NULL THEN 'there is no key to name a row by'
-               WHEN bare.partitions > 0
-                   THEN format('TRUNCATE of %s partitions is not seen: call architect.audit_enable again', bare.partitions)
+               WHEN coalesce(nullif(options.key, '{}'), identity.key) IS NULL
+                   THEN 'there is no key to name a row by'
+               WHEN tree.disabled IS NOT NULL
+                   THEN format('trigger %I on %s is disabled: call architect.audit_enable again', tree.disabled, tree.disabled_on)
+               WHEN tree.bare > 0
+                   THEN format('TRUNCATE of %s partitions is not seen: call architect.audit_enable again', tree.bare)
+               WHEN options.outdated
+                   THEN 'names a column as it was called before: call architect.audit_enable again before a dump or an upgrade'
            END AS problem
     FROM pg_trigger AS trigger
-    JOIN pg_proc AS proc ON proc.oid = trigger.tgfoid
     LEFT JOIN architect.audit_tables AS registered ON registered.relation = trigger.tgrelid
+    LEFT JOIN LATERAL architect.audit_options(trigger.oid) AS options ON true
+    LEFT JOIN LATERAL (
+        SELECT array_agg(part.attname::text ORDER BY array_position(index.indkey::smallint[], part.attnum)) AS key
+        FROM (SELECT * FROM pg_index AS candidate
+              WHERE candidate.indrelid = trigger.tgrelid
+                AND (candidate.indisprimary OR candidate.indisreplident)
+              ORDER BY candidate.indisprimary DESC
+              LIMIT 1) AS index
+        JOIN pg_attribute AS part
+          ON part.attrelid = trigger.tgrelid
+         AND part.attnum = ANY ((index.indkey::smallint[])[0:index.indnkeyatts - 1])
+    ) AS identity ON true
     CROSS JOIN LATERAL (
-        -- The argument of the trigger, which ends with a zero byte.
-        SELECT argument,
-               coalesce(argument ->> 'source' LIKE format('%%/%s/%s', (SELECT db.oid FROM pg_database AS db WHERE db.datname = current_database()), trigger.tgrelid::oid), false) AS by_number
-        FROM (SELECT convert_from(substring(trigger.tgargs FROM 1 FOR length(trigger.tgargs) - 1),
-                                  getdatabaseencoding())::jsonb) AS raw (argument)
-    ) AS given
-    CROSS JOIN LATERAL jsonb_to_record(given.argument)
-        AS options (capture text, truncate text, exclude text[], mask text[], key text[],
-                    exclude_attnums integer[], mask_attnums integer[], key_attnums integer[])
-    CROSS JOIN LATERAL (
-        -- By number where the numbers were taken from this table, else by name.
-        SELECT array_agg(att.attname ORDER BY att.attnum)
-                   FILTER (WHERE CASE WHEN given.by_number THEN att.attnum = ANY (options.exclude_attnums)
-                                      ELSE att.attname = ANY (options.exclude) END) AS exclude,
-               array_agg(att.attname ORDER BY att.attnum)
-                   FILTER (WHERE CASE WHEN given.by_number THEN att.attnum = ANY (options.mask_attnums)
-                                      ELSE att.attname = ANY (options.mask) END) AS mask,
-               coalesce(
-                   array_agg(att.attname ORDER BY array_position(options.key_attnums, att.attnum::integer))
-                       FILTER (WHERE CASE WHEN given.by_number THEN att.attnum = ANY (options.key_attnums)
-                                          ELSE att.attname = ANY (options.key) END),
-                   (SELECT array_agg(part.attname ORDER BY array_position(identity.indkey::smallint[], part.attnum))
-                    FROM (SELECT index.indkey, index.indnkeyatts
-                          FROM pg_index AS index
-                          WHERE index.indrelid = trigger.tgrelid
-                            AND (index.indisprimary OR index.indisreplident)
-                          ORDER BY index.indisprimary DESC
-                          LIMIT 1) AS identity
-                    JOIN pg_attribute AS part
-                      ON part.attrelid = trigger.tgrelid
-                     AND part.attnum = ANY ((identity.indkey::smallint[])[0:identity.indnkeyatts - 1]))) AS key
-        FROM pg_attribute AS att
-        WHERE att.attrelid = trigger.tgrelid
-          AND att.attnum > 0
-          AND NOT att.attisdropped
-    ) AS columns
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS partitions
-        FROM pg_partition_tree(trigger.tgrelid) AS tree
-        WHERE NOT EXISTS (SELECT FROM pg_trigger AS other
-                          WHERE other.tgrelid = tree.relid
-                            AND other.tgname = 'architect_audit_truncate')
-    ) AS bare
-    WHERE proc.oid = 'architect.audit_capture'::regproc
+        SELECT count(*) FILTER (WHERE NOT EXISTS (
+                   SELECT FROM pg_trigger AS other
+                   WHERE other.tgrelid = member.relid
+                     AND other.tgname = 'architect_audit_truncate')) AS bare,
+               min(other.tgname) AS disabled,
+               min(other.tgrelid)::regclass AS disabled_on
+        FROM (SELECT trigger.tgrelid::regclass AS relid
+              UNION
+              SELECT part.relid FROM pg_partition_tree(trigger.tgrelid) AS part) AS member
+        LEFT JOIN pg_trigger AS other
+          ON other.tgrelid = member.relid
+         AND other.tgname IN ('architect_audit', 'architect_audit_delete', 'architect_audit_truncate')
+         AND other.tgenabled IN ('D', 'R')
+    ) AS tree
+    WHERE trigger.tgfoid = 'architect.audit_capture'::regproc
       AND trigger.tgparentid = 0
       AND trigger.tgname = 'architect_audit';
 GRANT SELECT ON architect.audit_status TO PUBLIC;

@@ -17,7 +17,7 @@ SELECT pg_extension_config_dump('architect.audit_tables_table_id_seq', '');
 
 CREATE FUNCTION architect._audit_follow_partitions()
     RETURNS event_trigger
-    LANGUAGE C
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'architect_audit_follow_partitions';
 REVOKE ALL ON FUNCTION architect._audit_follow_partitions() FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_follow_partitions() IS
@@ -30,7 +30,7 @@ CREATE EVENT TRIGGER architect_audit_follow_partitions
 
 CREATE FUNCTION architect._audit_forget_tables()
     RETURNS event_trigger
-    LANGUAGE plpgsql SECURITY DEFINER
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN

@@ -33,9 +33,9 @@ CREATE OR REPLACE VIEW architect.help AS
     SELECT CASE WHEN object.name LIKE '%\_%' AND object.name <> 'uninstall_plan'
                 THEN split_part(object.name, '_', 1)
                 ELSE 'core'
-           END AS part,
-           object.name::text,
-           object.kind,
+           END COLLATE "C" AS part,
+           object.name::text COLLATE "C" AS name,
+           object.kind COLLATE "C" AS kind,
            split_part(object.comment, E'\n', 1) AS summary,
            nullif(split_part(object.comment, E'\n', 2), '') AS call,
            object.arguments
@@ -84,7 +84,7 @@ AS $function$
         SELECT 3, 'DROP EXTENSION pg_architect;', 'nothing of yours depends on it any more',
                'ACCESS EXCLUSIVE on the objects of the extension', 'CREATE EXTENSION pg_architect;'
     )
-    SELECT row_number() OVER (ORDER BY planned.phase, planned.statement)::integer,
+    SELECT row_number() OVER (ORDER BY planned.phase, planned.statement COLLATE "C")::integer,
            planned.statement, planned.why, planned.lock, planned.undo
     FROM planned
     ORDER BY 1

@@ -177,7 +177,8 @@ resolve(void)
 void
 architect_audit_actor(Datum *changed_by, Datum *session_role, Datum *context)
 {
-	if (!resolved || session_user_id != GetSessionUserId())
+	/* The application may have named itself anew since. */
+	if (!resolved || session_user_id != GetSessionUserId() || context_setting[0] != '\0')
 		resolve();
 	*changed_by = changed_by_value;
 	*session_role = session_role_value;

@@ -77,6 +77,7 @@ typedef struct AuditTable
 	int			nkeys;
 	AuditColumn **keys;			/* in key order */
 	uint32		pins;
+	bool		store_at_once;	/* others' AFTER triggers may look into the log */
 	MemoryContext context;		/* owns all of the above */
 } AuditTable;
 
@@ -116,10 +117,14 @@ extern text *architect_audit_record_id(AuditTable *table, TupleTableSlot *slot);
 extern void architect_audit_append(AuditTable *table, const AuditEvent *event);
 extern void architect_audit_log_init(void);
 
+/* number.c */
+extern int64 architect_audit_take_numbers(Oid sequence_id, int count);
+
 /* table.c */
 extern AuditTable *architect_audit_table(Relation rel, Trigger *trigger);
 extern Trigger *architect_audit_find_trigger(Relation rel);
 extern char *architect_audit_witness(Relation root);
+extern List *architect_audit_extend_mask(Relation root, List *mask);
 extern void architect_audit_table_init(void);
 
 #endif							/* ARCHITECT_AUDIT_H */

@@ -23,6 +23,31 @@
 
 #include "audit/audit.h"
 
+#define PARSED_PREFIX "SELECT "
+
+static bool
+is_star(Node *expression)
+{
+	return IsA(expression, ColumnRef) && IsA(llast(((ColumnRef *) expression)->fields), A_Star);
+}
+
+/*
+ * Error context: places in the condition are not places in the user's query.
+ */
+static void
+show_condition(void *condition)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position - strlen(PARSED_PREFIX));
+		internalerrquery(condition);
+	}
+	errcontext("condition of the audit: %s", (char *) condition);
+}
+
 /*
  * Returns the expression as the parser reads it; raises 42601 when the text is
  * anything but one expression.
@@ -30,7 +55,7 @@
 static Node *
 parse_condition(const char *condition)
 {
-	List	   *statements = raw_parser(psprintf("SELECT %s", condition), RAW_PARSE_DEFAULT);
+	List	   *statements = raw_parser(psprintf(PARSED_PREFIX "%s", condition), RAW_PARSE_DEFAULT);
 	SelectStmt *select;
 	ResTarget  *result;
 
@@ -48,7 +73,7 @@ parse_condition(const char *condition)
 			select->lockingClause == NIL && select->withClause == NULL)
 		{
 			result = linitial_node(ResTarget, select->targetList);
-			if (result->name == NULL && result->indirection == NIL)
+			if (result->name == NULL && result->indirection == NIL && !is_star(result->val))
 				return result->val;
 		}
 	}
@@ -68,16 +93,24 @@ char *
 architect_audit_condition(Relation rel, const char *condition, const char *alias)
 {
 	ParseState *state = make_parsestate(NULL);
-	Node	   *parsed = parse_condition(condition);
+	ErrorContextCallback context = {
+		.previous = error_context_stack,
+		.callback = show_condition,
+		.arg = unconstify(char *, condition)
+	};
 	Node	   *expression;
 	ParseNamespaceItem *item;
+
+	error_context_stack = &context;
+	state->p_sourcetext = psprintf(PARSED_PREFIX "%s", condition);
 
 	item = addRangeTableEntryForRelation(state, rel, AccessShareLock, NULL, false, true);
 	addNSItemToQuery(state, item, false, true, true);
 
-	expression = transformExpr(state, parsed, EXPR_KIND_TRIGGER_WHEN);
+	expression = transformExpr(state, parse_condition(condition), EXPR_KIND_TRIGGER_WHEN);
 	expression = coerce_to_boolean(state, expression, "condition");
 	assign_expr_collations(state, expression);
+	error_context_stack = context.previous;
 
 	return deparse_expression(expression,
 							  deparse_context_for(alias, RelationGetRelid(rel)),

@@ -110,15 +110,18 @@ open_target(Oid target, const char *purpose)
 }
 
 /*
- * Refuses a partition: its audit is that of its root.
+ * Refuses a partition, whose audit is that of its root, unless it was audited
+ * before it became one.
  */
 static void
-check_is_root(Relation rel)
+check_is_root(Relation rel, const char *purpose)
 {
-	if (rel->rd_rel->relispartition)
+	Trigger    *trigger = architect_audit_find_trigger(rel);
+
+	if (rel->rd_rel->relispartition && (trigger == NULL || trigger->tgisclone))
 		ereport(ERROR,
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("cannot audit \"%s\"", RelationGetRelationName(rel)),
+				 errmsg("cannot %s \"%s\"", purpose, RelationGetRelationName(rel)),
 				 errdetail("It is a partition, and a record has one history under the name of the partitioned table."),
 				 errhint("Call it for the partitioned table at the top.")));
 }
@@ -272,6 +275,7 @@ make_options(Relation rel, Request *request)
 	static const char *const truncates[] = {"event", "rows", "refuse"};
 	List	   *exclude = column_numbers(rel, "exclude", request->exclude);
 	List	   *mask = column_numbers(rel, "mask", request->mask);
+	List	   *masked = architect_audit_extend_mask(rel, mask);
 	List	   *key_columns = column_numbers(rel, "key", request->key);
 	List	   *key = find_key(rel, key_columns);
 	StringInfoData json;
@@ -279,7 +283,7 @@ make_options(Relation rel, Request *request)
 	check_word("capture", request->capture, captures);
 	check_word("truncate", request->truncate, truncates);
 	check_hidden(rel, "exclude", exclude, key, "It belongs to the key, by which the log names a row.");
-	check_hidden(rel, "mask", mask, key, "It belongs to the key, by which the log names a row.");
+	check_hidden(rel, "mask", masked, key, "It, or a column generated from it, belongs to the key, by which the log names a row.");
 	check_hidden(rel, "mask", mask, exclude, "It is in the \"exclude\" argument too.");
 
 	initStringInfo(&json);
@@ -300,6 +304,19 @@ make_options(Relation rel, Request *request)
 	return json.data;
 }
 
+static char
+enabled_state(bool replica)
+{
+	return replica ? TRIGGER_FIRES_ALWAYS : TRIGGER_FIRES_ON_ORIGIN;
+}
+
+static List *
+plan_enabled(List *statements, Relation rel, const char *name, bool replica)
+{
+	return lappend(statements, psprintf("ALTER TABLE %s ENABLE %s TRIGGER %s", quoted_name(rel),
+										replica ? "ALWAYS" : "", name));
+}
+
 /*
  * Appends what it takes for the relation to have the trigger exactly so, which
  * may be nothing; for a definition of NULL, not to have it.
@@ -308,7 +325,6 @@ static List *
 plan_trigger(List *statements, Relation rel, const char *name, const char *definition, bool replica)
 {
 	Trigger    *existing = find_trigger(rel, name);
-	char		enabled = replica ? TRIGGER_FIRES_ALWAYS : TRIGGER_FIRES_ON_ORIGIN;
 	bool		exists = existing != NULL && definition != NULL &&
 		strcmp(TextDatumGetCString(DirectFunctionCall1(pg_get_triggerdef,
 													   ObjectIdGetDatum(existing->tgoid))),
@@ -318,9 +334,9 @@ plan_trigger(List *statements, Relation rel, const char *name, const char *defin
 		statements = lappend(statements, psprintf("DROP TRIGGER %s ON %s", name, quoted_name(rel)));
 	if (definition != NULL && !exists)
 		statements = lappend(statements, pstrdup(definition));
-	if (definition != NULL && enabled != (exists ? existing->tgenabled : TRIGGER_FIRES_ON_ORIGIN))
-		statements = lappend(statements, psprintf("ALTER TABLE %s ENABLE %s TRIGGER %s", quoted_name(rel),
-												  replica ? "ALWAYS" : "", name));
+	if (definition != NULL &&
+		enabled_state(replica) != (exists ? existing->tgenabled : TRIGGER_FIRES_ON_ORIGIN))
+		statements = plan_enabled(statements, rel, name, replica);
 	return statements;
 }
 
@@ -369,6 +385,23 @@ plan_no_triggers(List *statements, Relation rel, bool keep_truncate)
 }
 
 /*
+ * Appends what enables a partition's row triggers again, if somebody has
+ * disabled them there alone.
+ */
+static List *
+plan_clones_enabled(List *statements, Relation partition, bool replica)
+{
+	for (int i = 0; i < lengthof(trigger_names); i++)
+	{
+		Trigger    *existing = find_trigger(partition, trigger_names[i]);
+
+		if (existing != NULL && existing->tgisclone && existing->tgenabled != enabled_state(replica))
+			statements = plan_enabled(statements, partition, trigger_names[i], replica);
+	}
+	return statements;
+}
+
+/*
  * The partitions below a table, at every level, locked as CREATE TRIGGER locks
  * them.
  */
@@ -395,6 +428,7 @@ plan_enable(Relation rel, Request *request, const char *options)
 		Relation	partition = relation_open(lfirst_oid(cell), NoLock);
 
 		statements = plan_no_triggers(statements, partition, true);
+		statements = plan_clones_enabled(statements, partition, replica);
 		statements = plan_truncate_trigger(statements, partition, replica);
 		relation_close(partition, NoLock);
 	}
@@ -434,28 +468,6 @@ plan_disable(Relation rel)
 		relation_close(partition, NoLock);
 	}
 	return statements;
-}
-
-/*
- * Refuses a tree with a foreign table in it, whose changes no AFTER ROW trigger
- * of this server sees as they happen.
- */
-static void
-check_no_foreign_partition(Relation rel)
-{
-	ListCell   *cell;
-
-	if (rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		return;
-	foreach(cell, find_all_inheritors(RelationGetRelid(rel), AccessShareLock, NULL))
-	{
-		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE)
-			ereport(ERROR,
-					(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-					 errmsg("cannot audit \"%s\"", RelationGetRelationName(rel)),
-					 errdetail("Its partition \"%s\" is a foreign table.", get_rel_name(lfirst_oid(cell))),
-					 errhint("Detach that partition first.")));
-	}
 }
 
 /*
@@ -506,7 +518,8 @@ name_array(FunctionCallInfo fcinfo, int argument)
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("a list of columns must not contain NULL")));
+					 errmsg("a list of columns must not contain NULL"),
+					 errhint("Name columns of the table.")));
 		names = lappend(names, NameStr(*DatumGetName(elements[i])));
 	}
 	return names;
@@ -550,8 +563,7 @@ architect_audit_enable(PG_FUNCTION_ARGS)
 	List	   *statements;
 
 	architect_check_version();
-	check_is_root(rel);
-	check_no_foreign_partition(rel);
+	check_is_root(rel, "audit");
 	statements = plan_enable(rel, &request, make_options(rel, &request));
 	if (statements == NIL)
 		ereport(NOTICE,
@@ -574,7 +586,7 @@ architect_audit_disable(PG_FUNCTION_ARGS)
 	Relation	rel = open_target(target_argument(fcinfo), "stop the audit of");
 	List	   *statements;
 
-	check_is_root(rel);
+	check_is_root(rel, "stop the audit of");
 	statements = plan_disable(rel);
 	if (statements == NIL)
 		ereport(NOTICE,

@@ -8,12 +8,14 @@
  *  - when the statement ends, and before any utility command;
  *  - before a query that reads a relation of ours;
  *  - when a batch is full, and before the transaction commits or prepares;
+ *  - at once, where a table has AFTER triggers of others, which may look;
  * and because each row keeps the command number under which it was captured.
  * A row captured in a subtransaction is stored by that subtransaction, passes to
  * its parent when it commits and is dropped when it aborts.
  *
- * Row numbers (id) are taken at capture: later than the row locks of the
- * changes, so that along one record they ascend.
+ * Rows are numbered (id) before any of them is stored: in the order of capture,
+ * and later than the row locks of the changes, so that along one record the
+ * numbers ascend.
  *
  * The partition is found from the time of the event.  Rows are written by the
  * table access method directly: the log needs no grants, and has none.
@@ -29,7 +31,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
-#include "commands/sequence.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "partitioning/partbounds.h"
@@ -59,7 +60,7 @@
 /* The columns of architect.audit_log, as audit.sql makes them. */
 enum LogColumn
 {
-	LOG_ID,
+	LOG_ID,						/* first, so that its place in a tuple is fixed */
 	LOG_CHANGED_AT,
 	LOG_TRANSACTION_ID,
 	LOG_TABLE_ID,
@@ -107,6 +108,7 @@ static const char *const operation_names[] = {
 typedef struct PendingRow
 {
 	HeapTuple	tuple;			/* the slot's from when it is stored */
+	Size		length;
 	TimestampTz changed_at;
 	SubTransactionId subxact;
 	CommandId	command;
@@ -116,6 +118,7 @@ static MemoryContext pending_context = NULL;	/* the tuples, reset with the batch
 static PendingRow *pending = NULL;
 static int	pending_size = 0;
 static int	npending = 0;
+static int	nnumbered = 0;		/* of them, from the first */
 static Size pending_bytes = 0;
 static bool storing = false;
 
@@ -135,6 +138,7 @@ static Oid	id_sequence = InvalidOid;
 static struct
 {
 	bool		valid;
+	uint64		changes;		/* of the relations, seen so far */
 	Oid			log;
 	Oid			partition;
 	TimestampTz lower;
@@ -321,27 +325,27 @@ open_partition(TimestampTz at)
 {
 	for (;;)
 	{
-		bool		is_new = !target.valid || at < target.lower || at >= target.upper;
+		bool		known = target.valid && at >= target.lower && at < target.upper;
+		uint64		changes = target.changes;
 		Relation	partition;
 
-		if (is_new)
+		if (!known)
 		{
-			target.valid = true;
+			target.valid = false;
 			find_partition(at);
-			if (!target.valid)
-				continue;
 		}
 
 		LockRelationOid(target.partition, RowExclusiveLock);
-		if (!target.valid)
+		if (target.changes != changes)
 			continue;
 
 		partition = table_open(target.partition, NoLock);
-		if (is_new)
+		if (!known)
 		{
 			check_shape(partition);
 			target.has_constraints = has_constraints(partition);
 			describe_indexes(partition);
+			target.valid = target.changes == changes;
 		}
 		return partition;
 	}
@@ -493,6 +497,42 @@ store_batch(PendingRow *rows, int nrows)
 }
 
 /*
+ * Gives pending rows their numbers.  The id is the first column and never NULL,
+ * so it stands right behind the tuple's header.
+ */
+static void
+number_pending(void)
+{
+	int64		id;
+
+	if (nnumbered == npending)
+		return;
+	if (!OidIsValid(id_sequence))
+		id_sequence = log_relation("audit_log_id_seq");
+
+	id = architect_audit_take_numbers(id_sequence, npending - nnumbered);
+	for (; nnumbered < npending; nnumbered++, id++)
+	{
+		HeapTupleHeader header = pending[nnumbered].tuple->t_data;
+
+		memcpy((char *) header + header->t_hoff, &id, sizeof(id));
+	}
+}
+
+/*
+ * Forgets pending rows from this place on.
+ */
+static void
+truncate_pending(int count)
+{
+	while (npending > count)
+		pending_bytes -= pending[--npending].length;
+	nnumbered = Min(nnumbered, npending);
+	if (npending == 0)
+		MemoryContextReset(pending_context);
+}
+
+/*
  * Stores the pending rows of the current subtransaction.  Those of its parents
  * stand before them and stay: only the parent can store them.
  */
@@ -518,22 +558,17 @@ store_pending(void)
 	storing = true;
 	PG_TRY();
 	{
+		number_pending();
 		store_batch(pending + first, npending - first);
 	}
 	PG_FINALLY();
 	{
 		storing = false;
-		npending = first;
+		truncate_pending(first);
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);
-
-	if (npending == 0)
-	{
-		MemoryContextReset(pending_context);
-		pending_bytes = 0;
-	}
 }
 
 /*
@@ -604,6 +639,20 @@ check_record_id(text *record_id)
 }
 
 /*
+ * The partition's name as it goes into a context, whatever settings say.
+ */
+static char *
+partition_name(Relation partition)
+{
+	int			pin_level = architect_audit_pin(AUDIT_PIN_QUOTE);
+	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(partition)),
+												  RelationGetRelationName(partition));
+
+	architect_audit_unpin(pin_level);
+	return name;
+}
+
+/*
  * Adds an event to the log of this transaction.
  */
 void
@@ -622,21 +671,16 @@ architect_audit_append(AuditTable *table, const AuditEvent *event)
 	check_record_id(event->record_id);
 	if (batch_is_full())
 		store_pending();
-	if (!OidIsValid(id_sequence))
-		id_sequence = log_relation("audit_log_id_seq");
-
 	architect_audit_actor(&changed_by, &session_role, &context);
 	if (event->partition != NULL)
-		context = architect_audit_context_with("partition",
-											   quote_qualified_identifier(get_namespace_name(RelationGetNamespace(event->partition)),
-																		  RelationGetRelationName(event->partition)));
+		context = architect_audit_context_with("partition", partition_name(event->partition));
 
 	row = next_pending();
 	row->changed_at = GetCurrentTimestamp();
 	row->subxact = GetCurrentSubTransactionId();
 	row->command = GetCurrentCommandId(true);
 
-	values[LOG_ID] = Int64GetDatum(nextval_internal(id_sequence, false));
+	values[LOG_ID] = Int64GetDatum(0);
 	values[LOG_CHANGED_AT] = TimestampTzGetDatum(row->changed_at);
 	values[LOG_TRANSACTION_ID] = FullTransactionIdGetDatum(GetTopFullTransactionId());
 	values[LOG_TABLE_ID] = Int32GetDatum(table->table_id);
@@ -653,10 +697,11 @@ architect_audit_append(AuditTable *table, const AuditEvent *event)
 	caller = MemoryContextSwitchTo(pending_context);
 	row->tuple = heap_form_tuple(log_desc, values, nulls);
 	MemoryContextSwitchTo(caller);
-	pending_bytes += row->tuple->t_len;
+	row->length = row->tuple->t_len;
+	pending_bytes += row->length;
 	npending++;
 
-	if (committing)
+	if (committing || table->store_at_once)
 		store_pending();
 }
 
@@ -720,10 +765,8 @@ store_around_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 static void
 forget_pending(void)
 {
-	npending = 0;
-	pending_bytes = 0;
+	truncate_pending(0);
 	committing = false;
-	MemoryContextReset(pending_context);
 }
 
 static void
@@ -757,8 +800,13 @@ end_subtransaction(SubXactEvent event, SubTransactionId subxact,
 	}
 	else if (event == SUBXACT_EVENT_ABORT_SUB)
 	{
-		while (npending > 0 && pending[npending - 1].subxact == subxact)
-			npending--;
+		int			kept = npending;
+
+		while (kept > 0 && pending[kept - 1].subxact == subxact)
+		{
+			heap_freetuple(pending[--kept].tuple);
+		}
+		truncate_pending(kept);
 	}
 }
 
@@ -766,7 +814,10 @@ static void
 forget_relations(Datum arg, Oid relid)
 {
 	if (!OidIsValid(relid) || relid == target.log || relid == target.partition)
+	{
 		target.valid = false;
+		target.changes++;
+	}
 	if (!OidIsValid(relid) || relid == id_sequence)
 		id_sequence = InvalidOid;
 }

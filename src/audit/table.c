@@ -72,6 +72,18 @@ get_option(Jsonb *options, const char *name, JsonbValue *value)
 	return getKeyJsonValueFromContainer(&options->root, name, strlen(name), value) != NULL;
 }
 
+/*
+ * Raises: a trigger was made by hand, or meddled with.
+ */
+static void
+refuse_options(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("an audit trigger was not made by architect.audit_enable"),
+			 errhint("Drop the trigger and call architect.audit_enable.")));
+}
+
 static char *
 get_string_option(Jsonb *options, const char *name)
 {
@@ -104,6 +116,47 @@ fits_witness(Jsonb *options, Relation root)
 }
 
 /*
+ * Returns the array of this name, or NULL when there is none.
+ */
+static JsonbContainer *
+get_array_option(Jsonb *options, const char *name)
+{
+	JsonbValue	value;
+
+	if (!get_option(options, name, &value))
+		return NULL;
+	if (value.type != jbvBinary || !JsonContainerIsArray(value.val.binary.data))
+		refuse_options();
+	return value.val.binary.data;
+}
+
+/*
+ * Returns the column that was meant by this number, or that has this name now;
+ * InvalidAttrNumber where there is neither.  Sets dropped when it was dropped,
+ * and not made anew under its name.
+ */
+static AttrNumber
+find_column(Relation root, const char *name, JsonbValue *number, bool *dropped)
+{
+	AttrNumber	attnum = get_attnum(RelationGetRelid(root), name);
+	int			meant;
+
+	*dropped = false;
+	if (number == NULL)
+		return attnum;
+	if (number->type != jbvNumeric)
+		refuse_options();
+
+	meant = DatumGetInt32(DirectFunctionCall1(numeric_int4, NumericGetDatum(number->val.numeric)));
+	if (meant < 1 || meant > RelationGetDescr(root)->natts)
+		refuse_options();
+	if (!TupleDescAttr(RelationGetDescr(root), meant - 1)->attisdropped)
+		return meant;
+	*dropped = attnum == InvalidAttrNumber;
+	return attnum;
+}
+
+/*
  * Returns the columns of the root table that this option lists, as attribute
  * numbers; raises 42703 when one is not there any more.
  */
@@ -111,35 +164,31 @@ static List *
 get_columns_option(Jsonb *options, const char *name, Relation root)
 {
 	List	   *result = NIL;
-	bool		by_number = fits_witness(options, root);
-	JsonbValue	names;
-	JsonbValue	numbers;
-	char	   *number_option = psprintf("%s_attnums", name);
+	JsonbContainer *names = get_array_option(options, name);
+	JsonbContainer *numbers = get_array_option(options, psprintf("%s_attnums", name));
+	bool		by_number = numbers != NULL && fits_witness(options, root);
 
-	if (!get_option(options, name, &names) || names.type != jbvBinary)
+	if (names == NULL)
 		return NIL;
-	if (!get_option(options, number_option, &numbers) || numbers.type != jbvBinary)
-		by_number = false;
+	if (by_number && JsonContainerSize(names) != JsonContainerSize(numbers))
+		refuse_options();
 
-	for (uint32 i = 0; i < JsonContainerSize(names.val.binary.data); i++)
+	for (uint32 i = 0; i < JsonContainerSize(names); i++)
 	{
-		JsonbValue *element = getIthJsonbValueFromContainer(names.val.binary.data, i);
-		char	   *column = pnstrdup(element->val.string.val, element->val.string.len);
+		JsonbValue *element = getIthJsonbValueFromContainer(names, i);
+		char	   *column;
 		AttrNumber	attnum;
+		bool		dropped;
 
-		if (by_number)
-		{
-			JsonbValue *number = getIthJsonbValueFromContainer(numbers.val.binary.data, i);
+		if (element->type != jbvString)
+			refuse_options();
+		column = pnstrdup(element->val.string.val, element->val.string.len);
+		attnum = find_column(root, column,
+							 by_number ? getIthJsonbValueFromContainer(numbers, i) : NULL, &dropped);
+		if (dropped)
+			continue;
 
-			attnum = DatumGetInt16(DirectFunctionCall1(numeric_int2,
-													   NumericGetDatum(number->val.numeric)));
-			if (TupleDescAttr(RelationGetDescr(root), attnum - 1)->attisdropped)
-				continue;
-		}
-		else
-			attnum = get_attnum(RelationGetRelid(root), column);
-
-		if (attnum == InvalidAttrNumber)
+		if (attnum <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("column \"%s\" of table \"%s\" does not exist, but its audit names it",
@@ -208,8 +257,8 @@ find_table_id(Oid root)
  * Adds the generated columns that are computed from a masked one: they would
  * tell what the mask hides.
  */
-static List *
-extend_mask(Relation root, List *mask)
+List *
+architect_audit_extend_mask(Relation root, List *mask)
 {
 	TupleDesc	desc = RelationGetDescr(root);
 	List	   *extended = list_copy(mask);
@@ -254,7 +303,7 @@ read_columns(AuditTable *table, Relation rel, Relation root, Jsonb *options)
 {
 	TupleDesc	desc = RelationGetDescr(root);
 	List	   *exclude = get_columns_option(options, "exclude", root);
-	List	   *mask = extend_mask(root, get_columns_option(options, "mask", root));
+	List	   *mask = architect_audit_extend_mask(root, get_columns_option(options, "mask", root));
 	List	   *key = architect_find_key(root, get_columns_option(options, "key", root));
 	ListCell   *cell;
 
@@ -264,6 +313,18 @@ read_columns(AuditTable *table, Relation rel, Relation root, Jsonb *options)
 				 errmsg("table \"%s\" is audited but has lost its key", RelationGetRelationName(root)),
 				 errdetail("The audit names a row by its key."),
 				 errhint("Add a primary key, or call architect.audit_enable with another unique key in its \"key\" argument.")));
+
+	foreach(cell, key)
+	{
+		if (list_member_int(mask, lfirst_int(cell)) || list_member_int(exclude, lfirst_int(cell)))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("the key of audited table \"%s\" has a masked or excluded column",
+							RelationGetRelationName(root)),
+					 errdetail("Column \"%s\" would show in audit_log.record_id.",
+							   NameStr(TupleDescAttr(desc, lfirst_int(cell) - 1)->attname)),
+					 errhint("Call architect.audit_enable again with another key, or without hiding the column.")));
+	}
 
 	table->columns = palloc0(desc->natts * sizeof(AuditColumn));
 	for (int i = 0; i < desc->natts; i++)
@@ -306,25 +367,50 @@ read_columns(AuditTable *table, Relation rel, Relation root, Jsonb *options)
 				table->keys[table->nkeys++] = &table->columns[i];
 		}
 	}
-	if (table->nkeys != list_length(key))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is audited without a column of its key", RelationGetRelationName(root)),
-				 errhint("Call architect.audit_enable again without excluding key columns.")));
 }
 
 /*
- * The topmost ancestor of a partition, or the relation itself.
+ * The table whose audit this trigger belongs to: the ancestor that the trigger
+ * was cloned from, or the relation itself.
  */
 static Oid
-find_root(Relation rel)
+find_root(Relation rel, Trigger *trigger)
 {
-	List	   *ancestors;
+	ListCell   *cell;
 
-	if (!rel->rd_rel->relispartition)
+	if (!trigger->tgisclone)
 		return RelationGetRelid(rel);
-	ancestors = get_partition_ancestors(RelationGetRelid(rel));
-	return llast_oid(ancestors);
+
+	foreach(cell, get_partition_ancestors(RelationGetRelid(rel)))
+	{
+		Relation	ancestor = relation_open(lfirst_oid(cell), AccessShareLock);
+		Trigger    *original = architect_audit_find_trigger(ancestor);
+		bool		found = original != NULL && !original->tgisclone;
+
+		relation_close(ancestor, AccessShareLock);
+		if (found)
+			return lfirst_oid(cell);
+	}
+	elog(ERROR, "found no table that trigger \"%s\" of \"%s\" was cloned from",
+		 trigger->tgname, RelationGetRelationName(rel));
+}
+
+/*
+ * True when triggers of others may run after ours, within the statement.
+ */
+static bool
+has_other_after_triggers(Relation rel)
+{
+	for (int i = 0; i < rel->trigdesc->numtriggers; i++)
+	{
+		Trigger    *trigger = &rel->trigdesc->triggers[i];
+
+		if (!trigger->tgisinternal && TRIGGER_FOR_AFTER(trigger->tgtype) &&
+			strcmp(trigger->tgname, AUDIT_ROW_TRIGGER) != 0 &&
+			strcmp(trigger->tgname, AUDIT_DELETE_TRIGGER) != 0)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -337,15 +423,14 @@ read_table(AuditTable *table, Relation rel, Trigger *trigger)
 	Jsonb	   *options;
 
 	if (trigger->tgnargs != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("trigger \"%s\" on table \"%s\" was not made by architect.audit_enable",
-						trigger->tgname, RelationGetRelationName(rel)),
-				 errhint("Drop the trigger and call architect.audit_enable.")));
+		refuse_options();
 	options = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(trigger->tgargs[0])));
+	if (!JB_ROOT_IS_OBJECT(options))
+		refuse_options();
 
 	table->relation = RelationGetRelid(rel);
-	table->root = find_root(rel);
+	table->root = find_root(rel, trigger);
+	table->store_at_once = has_other_after_triggers(rel);
 	root = relation_open(table->root, AccessShareLock);
 
 	table->table_id = find_table_id(table->root);

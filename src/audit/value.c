@@ -38,8 +38,10 @@
 #define PIN_BYTEA			(1 << 4)
 #define PIN_MONEY			(1 << 5)
 #define PIN_PATH			(1 << 6)
-#define PIN_QUOTE			(1 << 7)
-#define PIN_ALL				((1 << 8) - 1)
+#define PIN_ALL				(((1 << 7) - 1) | AUDIT_PIN_QUOTE)
+
+/* Temporary objects come last, so that they hide nothing. */
+#define PINNED_PATH			"pg_catalog, pg_temp"
 
 /*
  * Settings under which the output of this type can change.  Types not known
@@ -218,9 +220,9 @@ architect_audit_pin(uint32 pins)
 		pin_setting(&level, "bytea_output", "hex");
 	if ((pins & PIN_MONEY) && strcmp(locale_monetary, "C") != 0)
 		pin_setting(&level, "lc_monetary", "C");
-	if ((pins & PIN_PATH) && strcmp(namespace_search_path, "pg_catalog") != 0)
-		pin_setting(&level, "search_path", "pg_catalog");
-	if ((pins & PIN_QUOTE) && quote_all_identifiers)
+	if ((pins & PIN_PATH) && strcmp(namespace_search_path, PINNED_PATH) != 0)
+		pin_setting(&level, "search_path", PINNED_PATH);
+	if ((pins & AUDIT_PIN_QUOTE) && quote_all_identifiers)
 		pin_setting(&level, "quote_all_identifiers", "off");
 	return level;
 }

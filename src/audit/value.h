@@ -39,6 +39,9 @@ typedef struct AuditType
 extern void architect_audit_describe_type(AuditType *type, Oid typid, MemoryContext context);
 extern void architect_audit_append_text(StringInfo buf, AuditType *type, Datum value);
 
+/* The one pin that others need: names are quoted as they must, not always. */
+#define AUDIT_PIN_QUOTE		(1 << 7)
+
 /* Settings pinned for the output functions; the level to unpin, or 0. */
 extern int	architect_audit_pin(uint32 pins);
 extern void architect_audit_unpin(int level);
