@@ -47,6 +47,7 @@ EXTRA_CLEAN = META.json $(EXTENSION)--*.sql output_iso results tmp_check
 REGRESS_LIST = $(patsubst $(srcdir)/sql/%.sql,%,$(sort $(wildcard $(srcdir)/sql/*.sql)))
 REGRESS = $(REGRESS_LIST)
 REGRESS_OPTS = --inputdir=$(srcdir)
+ENCODING = UTF8
 ISOLATION = $(patsubst $(srcdir)/specs/%.spec,%,$(sort $(wildcard $(srcdir)/specs/*.spec)))
 ISOLATION_OPTS = --inputdir=$(srcdir)
 TAP_TESTS = 1

@@ -338,7 +338,7 @@ CREATE OR REPLACE VIEW architect.audit_status AS
            options.capture,
            options.exclude,
            options.mask,
-           coalesce(nullif(options.key, '{}'), identity.key) AS key,
+           identity.key,
            substring(pg_get_triggerdef(trigger.oid) FROM 'WHEN \((.*)\) EXECUTE FUNCTION') AS condition,
            options.truncate,
            trigger.tgenabled = 'A' AS replica,
@@ -347,12 +347,14 @@ CREATE OR REPLACE VIEW architect.audit_status AS
                    THEN 'the trigger was not made by architect.audit_enable: drop it and call that'
                WHEN registered.table_id IS NULL OR to_regclass('architect.audit_log') IS NULL
                    THEN 'not registered, or without a log: call architect.audit_enable again'
-               WHEN coalesce(nullif(options.key, '{}'), identity.key) IS NULL
-                   THEN 'there is no key to name a row by'
+               WHEN identity.key IS NULL
+                   THEN 'there is no unique index to name a row by'
                WHEN tree.disabled IS NOT NULL
                    THEN format('trigger %I on %s is disabled: call architect.audit_enable again', tree.disabled, tree.disabled_on)
-               WHEN tree.bare > 0
-                   THEN format('TRUNCATE of %s partitions is not seen: call architect.audit_enable again', tree.bare)
+               WHEN tree.bare IS NOT NULL
+                   THEN format('TRUNCATE of %s is not seen: call architect.audit_enable again', tree.bare)
+               WHEN tree.deletes = 0
+                   THEN 'DELETE is not seen: call architect.audit_enable again'
                WHEN options.outdated
                    THEN 'names a column as it was called before: call architect.audit_enable again before a dump or an upgrade'
            END AS problem
@@ -360,26 +362,40 @@ CREATE OR REPLACE VIEW architect.audit_status AS
     LEFT JOIN architect.audit_tables AS registered ON registered.relation = trigger.tgrelid
     LEFT JOIN LATERAL architect.audit_options(trigger.oid) AS options ON true
     LEFT JOIN LATERAL (
-        SELECT array_agg(part.attname::text ORDER BY array_position(index.indkey::smallint[], part.attnum)) AS key
-        FROM (SELECT * FROM pg_index AS candidate
+        -- The key asked for, as long as an index keeps it unique, else the table's own.
+        SELECT array_agg(part.attname::text ORDER BY coalesce(array_position(options.key, part.attname::text),
+                                                              array_position(index.indkey::smallint[], part.attnum))) AS key
+        FROM (SELECT *, (candidate.indkey::smallint[])[0:candidate.indnkeyatts - 1] AS columns
+              FROM pg_index AS candidate
               WHERE candidate.indrelid = trigger.tgrelid
-                AND (candidate.indisprimary OR candidate.indisreplident)
+                AND candidate.indisunique
+                AND CASE WHEN options.key <> '{}' THEN
+                             ARRAY(SELECT att.attname::text FROM pg_attribute AS att
+                                   WHERE att.attrelid = trigger.tgrelid
+                                     AND att.attnum = ANY ((candidate.indkey::smallint[])[0:candidate.indnkeyatts - 1])
+                                   ORDER BY 1) = ARRAY(SELECT asked FROM unnest(options.key) AS asked ORDER BY 1)
+                         ELSE candidate.indisprimary OR candidate.indisreplident
+                    END
               ORDER BY candidate.indisprimary DESC
               LIMIT 1) AS index
         JOIN pg_attribute AS part
           ON part.attrelid = trigger.tgrelid
-         AND part.attnum = ANY ((index.indkey::smallint[])[0:index.indnkeyatts - 1])
+         AND part.attnum = ANY (index.columns)
     ) AS identity ON true
     CROSS JOIN LATERAL (
-        SELECT count(*) FILTER (WHERE NOT EXISTS (
+        SELECT min(member.relid) FILTER (WHERE NOT EXISTS (
                    SELECT FROM pg_trigger AS other
                    WHERE other.tgrelid = member.relid
-                     AND other.tgname = 'architect_audit_truncate')) AS bare,
+                     AND other.tgname = 'architect_audit_truncate'))::regclass AS bare,
+               (SELECT count(*) FROM pg_trigger AS other
+                WHERE other.tgrelid = trigger.tgrelid
+                  AND other.tgname IN ('architect_audit', 'architect_audit_delete')
+                  AND other.tgtype & 8 <> 0) AS deletes,
                min(other.tgname) AS disabled,
                min(other.tgrelid)::regclass AS disabled_on
-        FROM (SELECT trigger.tgrelid::regclass AS relid
+        FROM (SELECT trigger.tgrelid AS relid
               UNION
-              SELECT part.relid FROM pg_partition_tree(trigger.tgrelid) AS part) AS member
+              SELECT part.relid::oid FROM pg_partition_tree(trigger.tgrelid) AS part) AS member
         LEFT JOIN pg_trigger AS other
           ON other.tgrelid = member.relid
          AND other.tgname IN ('architect_audit', 'architect_audit_delete', 'architect_audit_truncate')
