@@ -158,6 +158,16 @@ static ExecutorStart_hook_type next_ExecutorStart = NULL;
 static ExecutorEnd_hook_type next_ExecutorEnd = NULL;
 static ProcessUtility_hook_type next_ProcessUtility = NULL;
 
+static int
+count_columns(TupleDesc desc)
+{
+	int			count = 0;
+
+	for (int i = 0; i < desc->natts; i++)
+		count += !TupleDescAttr(desc, i)->attisdropped;
+	return count;
+}
+
 /*
  * Raises unless the partition is a plain table of the columns that we write.
  */
@@ -166,7 +176,7 @@ check_shape(Relation partition)
 {
 	TupleDesc	desc = RelationGetDescr(partition);
 
-	if (partition->rd_rel->relkind != RELKIND_RELATION || desc->natts != LOG_COLUMNS)
+	if (partition->rd_rel->relkind != RELKIND_RELATION || count_columns(desc) != LOG_COLUMNS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" is not a partition that the audit log can use",
