@@ -4,6 +4,7 @@
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 tree=$(dirname "$tools")
 tool=$(basename "$0")
+self=$(realpath --relative-to="$tree" "$0")
 oldest=15                       # the oldest major that pg_architect supports
 PATH=$PATH:/usr/sbin:/sbin
 umask 022
@@ -95,8 +96,7 @@ need_server() {
 in_workshop() {
     [[ ${ARCHITECT_WORKSHOP-} && $tools == "$ARCHITECT_WORKSHOP"/src/tools ]] || return 1
     work=$ARCHITECT_WORKSHOP
-    echo $$ >"$work/group"
-    cd "$work"
+    { cd "$work" && echo $$ >group; } || exit
     local name
     for name in MAKEFLAGS MAKELEVEL MFLAGS "${!PG@}"; do
         [[ $name == PG_CONFIG ]] || unset "$name"
@@ -130,7 +130,7 @@ open_workshop() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     ARCHITECT_WORKSHOP=$work setsid "${become[@]}" \
-        "$work/src/tools/$tool" "$@" {alive}>&- </dev/null &
+        "$work/src/$self" "$@" {alive}>&- </dev/null &
     local status=0
     wait $! || status=$?
     exit $status

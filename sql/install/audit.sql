@@ -275,7 +275,7 @@ COMMENT ON FUNCTION architect._audit_prepare(regclass) IS
     'makes the log if there is none and registers the table';
 
 CREATE OR REPLACE FUNCTION architect.audit_options(trigger_oid oid)
-    RETURNS TABLE (capture text, truncate text, exclude text[], mask text[], key text[], outdated boolean)
+    RETURNS TABLE (capture text, truncate text, exclude text[], mask text[], key text[], outdated boolean, missing boolean)
     LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -299,7 +299,7 @@ BEGIN
                 AS part (capture text, truncate text, exclude text[], mask text[], key text[],
                          exclude_attnums integer[], mask_attnums integer[], key_attnums integer[])
         ), listed AS (
-            SELECT list.kind, list.place, list.name,
+            SELECT list.kind, list.place, list.name, option.by_number,
                    coalesce(by_number.attname, by_name.attname) AS attname
             FROM option
             CROSS JOIN LATERAL (
@@ -320,7 +320,8 @@ BEGIN
                ARRAY(SELECT listed.attname::text FROM listed WHERE listed.kind = 'exclude' AND listed.attname IS NOT NULL ORDER BY listed.place),
                ARRAY(SELECT listed.attname::text FROM listed WHERE listed.kind = 'mask' AND listed.attname IS NOT NULL ORDER BY listed.place),
                ARRAY(SELECT listed.attname::text FROM listed WHERE listed.kind = 'key' AND listed.attname IS NOT NULL ORDER BY listed.place),
-               EXISTS (SELECT FROM listed WHERE listed.name IS DISTINCT FROM listed.attname)
+               EXISTS (SELECT FROM listed WHERE listed.name IS DISTINCT FROM listed.attname),
+               EXISTS (SELECT FROM listed WHERE listed.attname IS NULL AND listed.by_number IS NOT TRUE)
         FROM option;
 EXCEPTION
     -- Somebody made the trigger by hand: there is nothing to tell.
@@ -355,6 +356,8 @@ CREATE OR REPLACE VIEW architect.audit_status AS
                    THEN format('TRUNCATE of %s is not seen: call architect.audit_enable again', tree.bare)
                WHEN tree.deletes = 0
                    THEN 'DELETE is not seen: call architect.audit_enable again'
+               WHEN options.missing
+                   THEN 'names a column that does not exist, so every change fails: call architect.audit_enable again'
                WHEN options.outdated
                    THEN 'names a column as it was called before: call architect.audit_enable again before a dump or an upgrade'
            END AS problem

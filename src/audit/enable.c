@@ -427,6 +427,7 @@ plan_enable(Relation rel, Request *request, const char *options)
 	{
 		Relation	partition = relation_open(lfirst_oid(cell), NoLock);
 
+		architect_check_owner(partition);
 		statements = plan_no_triggers(statements, partition, true);
 		statements = plan_clones_enabled(statements, partition, replica);
 		statements = plan_truncate_trigger(statements, partition, replica);

@@ -295,6 +295,24 @@ compare_columns(const void *left, const void *right)
 }
 
 /*
+ * Returns the numbers that columns of the root have in one of its partitions.
+ */
+static List *
+same_columns(Relation root, List *columns, Relation rel)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, columns)
+	{
+		char	   *name = NameStr(TupleDescAttr(RelationGetDescr(root), lfirst_int(cell) - 1)->attname);
+
+		result = lappend_int(result, get_attnum(RelationGetRelid(rel), name));
+	}
+	return result;
+}
+
+/*
  * Fills in the columns that go into the log, and the key.  Numbers and types
  * are those of rel, names and roles those of its root.
  */
@@ -304,6 +322,7 @@ read_columns(AuditTable *table, Relation rel, Relation root, Jsonb *options)
 	TupleDesc	desc = RelationGetDescr(root);
 	List	   *exclude = get_columns_option(options, "exclude", root);
 	List	   *mask = architect_audit_extend_mask(root, get_columns_option(options, "mask", root));
+	List	   *mask_here = architect_audit_extend_mask(rel, same_columns(root, mask, rel));
 	List	   *key = architect_find_key(root, get_columns_option(options, "key", root));
 	ListCell   *cell;
 
@@ -348,7 +367,7 @@ read_columns(AuditTable *table, Relation rel, Relation root, Jsonb *options)
 		column->index = attnum - 1;
 		column->length = attribute->attlen;
 		column->by_value = attribute->attbyval;
-		column->masked = list_member_int(mask, i + 1);
+		column->masked = list_member_int(mask_here, attnum);
 		column->in_key = list_member_int(key, i + 1);
 		architect_audit_describe_type(&column->type, attribute->atttypid, table->context);
 		table->pins |= column->type.pins;
