@@ -21,6 +21,7 @@ OBJS = \
 	src/audit/image.o \
 	src/audit/log.o \
 	src/audit/number.o \
+	src/audit/partition.o \
 	src/audit/table.o \
 	src/audit/truncate.o \
 	src/audit/value.o

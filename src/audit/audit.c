@@ -9,6 +9,7 @@
 #include "utils/guc.h"
 
 #include "audit/audit.h"
+#include "audit/log.h"
 
 enum
 {
@@ -49,5 +50,6 @@ architect_audit_init(void)
 
 	architect_audit_actor_init();
 	architect_audit_table_init();
+	architect_audit_partition_init();
 	architect_audit_log_init();
 }

@@ -1,0 +1,359 @@
+/*
+ * partition.c
+ *    Partitions of the audit log, and how rows get into them.
+ *
+ * The partition is found from the time of the event.  Rows are written by the
+ * table access method directly: the log needs no grants, and has none.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/index.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/partcache.h"
+#include "utils/timestamp.h"
+
+#include "audit/audit.h"
+#include "audit/log.h"
+#include "core/core.h"
+
+const AuditLogColumn architect_audit_log_columns[LOG_COLUMNS] = {
+	[LOG_ID] = {"id", INT8OID},
+	[LOG_CHANGED_AT] = {"changed_at", TIMESTAMPTZOID},
+	[LOG_TRANSACTION_ID] = {"transaction_id", XID8OID},
+	[LOG_TABLE_ID] = {"table_id", INT4OID},
+	[LOG_OPERATION] = {"operation", TEXTOID},
+	[LOG_TABLE_SCHEMA] = {"table_schema", TEXTOID},
+	[LOG_TABLE_NAME] = {"table_name", TEXTOID},
+	[LOG_RECORD_ID] = {"record_id", TEXTOID, true},
+	[LOG_CHANGED_BY] = {"changed_by", TEXTOID},
+	[LOG_SESSION_ROLE] = {"session_role", TEXTOID, true},
+	[LOG_OLD_VALUES] = {"old_values", JSONBOID, true},
+	[LOG_NEW_VALUES] = {"new_values", JSONBOID, true},
+	[LOG_CONTEXT] = {"context", JSONBOID, true},
+};
+
+/* The partition used last, and the times that belong there: [lower, upper). */
+static struct
+{
+	bool		valid;
+	uint64		changes;		/* of the relations, seen so far */
+	Oid			log;
+	Oid			partition;
+	TimestampTz lower;
+	TimestampTz upper;
+
+	/* What an administrator has added that can refuse a row. */
+	bool		has_constraints;
+
+	/* Its indexes, where all are plain btrees; otherwise the executor's way. */
+	bool		plain_indexes;
+	List	   *indexes;		/* of Oid */
+	List	   *index_infos;	/* of IndexInfo *, in the same order */
+	MemoryContext context;		/* owns the lists */
+}			target = {false};
+
+static int
+count_columns(TupleDesc desc)
+{
+	int			count = 0;
+
+	for (int i = 0; i < desc->natts; i++)
+		count += !TupleDescAttr(desc, i)->attisdropped;
+	return count;
+}
+
+/*
+ * Raises unless the partition is a plain table of the columns that we write.
+ */
+static void
+check_shape(Relation partition)
+{
+	TupleDesc	desc = RelationGetDescr(partition);
+
+	if (partition->rd_rel->relkind != RELKIND_RELATION || count_columns(desc) != LOG_COLUMNS)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" is not a partition that the audit log can use",
+						RelationGetRelationName(partition)),
+				 errdetail("It must be an ordinary table with just the %d columns of the log.", LOG_COLUMNS),
+				 errhint("Drop columns that were added to it; keep data of your own in a table of your own.")));
+
+	for (int i = 0; i < LOG_COLUMNS; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+
+		if (attribute->attisdropped ||
+			attribute->atttypid != architect_audit_log_columns[i].type ||
+			strcmp(NameStr(attribute->attname), architect_audit_log_columns[i].name) != 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table \"%s\" has not the columns of the audit log",
+							RelationGetRelationName(partition)),
+					 errdetail("Column %d must be \"%s\" of type %s.", i + 1, architect_audit_log_columns[i].name,
+							   format_type_be(architect_audit_log_columns[i].type)),
+					 errhint("Bring the column back as it was.")));
+	}
+}
+
+/*
+ * Returns a relation of the log, which the first audit_enable made.
+ */
+Oid
+architect_audit_log_relation(const char *name)
+{
+	Oid			relid = architect_relation(name, true);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("relation \"%s.%s\" does not exist", ARCHITECT_SCHEMA, name),
+				 errdetail("An audited change has to be written there."),
+				 errhint("Restore the log from a backup, or call architect.audit_enable for the table again, which makes a new one.")));
+	return relid;
+}
+
+/*
+ * Finds the log's partition for this time, and the times that share it.
+ */
+static void
+find_partition(TimestampTz at)
+{
+	Relation	log;
+	PartitionKey key;
+	PartitionDesc parts;
+	PartitionBoundInfo bounds;
+	Datum		value = TimestampTzGetDatum(at);
+	bool		is_equal;
+	int			below;
+	int			index;
+
+	target.log = architect_audit_log_relation("audit_log");
+	target.lower = DT_NOBEGIN;
+	target.upper = DT_NOEND;
+
+	log = table_open(target.log, AccessShareLock);
+	key = RelationGetPartitionKey(log);
+	parts = RelationGetPartitionDesc(log, true);
+	bounds = parts->boundinfo;
+	if (key == NULL || parts->nparts == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"architect.audit_log\" has no partition"),
+				 errhint("Call architect.audit_maintain.")));
+
+	below = partition_range_datum_bsearch(key->partsupfunc, key->partcollation, bounds,
+										  1, &value, &is_equal);
+	index = bounds->ndatums > 0 ? bounds->indexes[below + 1] : -1;
+	if (index < 0)
+		index = bounds->default_index;
+	if (index < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"architect.audit_log\" has no partition for now, and no default partition"),
+				 errhint("Call architect.audit_maintain.")));
+
+	if (below >= 0 && bounds->kind[below][0] == PARTITION_RANGE_DATUM_VALUE)
+		target.lower = DatumGetTimestampTz(bounds->datums[below][0]);
+	if (below + 1 < bounds->ndatums && bounds->kind[below + 1][0] == PARTITION_RANGE_DATUM_VALUE)
+		target.upper = DatumGetTimestampTz(bounds->datums[below + 1][0]);
+	target.partition = parts->oids[index];
+	table_close(log, NoLock);
+}
+
+/*
+ * True when an entry of the index depends on nothing but columns, and cannot
+ * be refused.
+ */
+static bool
+is_plain_index(Relation index, IndexInfo *info)
+{
+	return index->rd_rel->relam == BTREE_AM_OID && !info->ii_Unique &&
+		info->ii_Expressions == NIL && info->ii_Predicate == NIL &&
+		info->ii_ExclusionOps == NULL && info->ii_ReadyForInserts;
+}
+
+/*
+ * True when the partition has a CHECK, or a NOT NULL where we may write NULL.
+ */
+static bool
+has_constraints(Relation partition)
+{
+	TupleDesc	desc = RelationGetDescr(partition);
+
+	if (desc->constr != NULL && desc->constr->num_check > 0)
+		return true;
+	for (int i = 0; i < LOG_COLUMNS; i++)
+	{
+		if (architect_audit_log_columns[i].nullable && TupleDescAttr(desc, i)->attnotnull)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Reads what the indexes of the target partition need.
+ */
+static void
+describe_indexes(Relation partition)
+{
+	MemoryContext caller;
+	ListCell   *cell;
+
+	MemoryContextReset(target.context);
+
+	caller = MemoryContextSwitchTo(target.context);
+	target.plain_indexes = true;
+	target.index_infos = NIL;
+	target.indexes = RelationGetIndexList(partition);
+	foreach(cell, target.indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		IndexInfo  *info = BuildIndexInfo(index);
+
+		target.plain_indexes &= is_plain_index(index, info);
+		target.index_infos = lappend(target.index_infos, info);
+		index_close(index, NoLock);
+	}
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * Opens the partition for this time, locked against DDL until the transaction
+ * ends, and gives the times that share it: [lower, upper).  Waiting for the lock may show that the partition is another by now.
+ */
+Relation
+architect_audit_open_partition(TimestampTz at, TimestampTz *lower, TimestampTz *upper)
+{
+	for (;;)
+	{
+		bool		known = target.valid && at >= target.lower && at < target.upper;
+		uint64		changes = target.changes;
+		Relation	partition;
+
+		if (!known)
+		{
+			target.valid = false;
+			find_partition(at);
+		}
+
+		LockRelationOid(target.partition, RowExclusiveLock);
+		if (target.changes != changes)
+			continue;
+
+		partition = table_open(target.partition, NoLock);
+		if (!known)
+		{
+			check_shape(partition);
+			target.has_constraints = has_constraints(partition);
+			describe_indexes(partition);
+			target.valid = target.changes == changes;
+		}
+		*lower = target.lower;
+		*upper = target.upper;
+		return partition;
+	}
+}
+
+/*
+ * Adds index entries for rows that are stored, one index after the other.
+ */
+static void
+insert_plain_entries(Relation partition, TupleTableSlot **slots, int nrows)
+{
+	ListCell   *index_cell;
+	ListCell   *info_cell;
+
+	forboth(index_cell, target.indexes, info_cell, target.index_infos)
+	{
+		Relation	index = index_open(lfirst_oid(index_cell), RowExclusiveLock);
+		IndexInfo  *info = lfirst(info_cell);
+		Datum		values[INDEX_MAX_KEYS];
+		bool		nulls[INDEX_MAX_KEYS];
+
+		for (int i = 0; i < nrows; i++)
+		{
+			FormIndexDatum(info, slots[i], NULL, values, nulls);
+			index_insert(index, values, nulls, &slots[i]->tts_tid, partition,
+						 UNIQUE_CHECK_NO, false, info);
+		}
+		index_close(index, NoLock);
+	}
+}
+
+/*
+ * Checks rows against what an administrator has added to the log, and adds
+ * their index entries, as the executor would.
+ */
+static void
+insert_general_entries(ResultRelInfo *result_rel, EState *estate, TupleTableSlot **slots, int nrows)
+{
+	ExecOpenIndices(result_rel, false);
+	for (int i = 0; i < nrows; i++)
+	{
+		architect_insert_index_entries(result_rel, slots[i], estate);
+		ResetPerTupleExprContext(estate);
+	}
+	ExecCloseIndices(result_rel);
+}
+
+/*
+ * Stores the rows in the slots, which belong to this partition and were captured
+ * under this command, with their index entries.
+ */
+void
+architect_audit_store(Relation partition, TupleTableSlot **slots, int nrows, CommandId command)
+{
+	EState	   *estate = NULL;
+	ResultRelInfo *result_rel = NULL;
+
+	if (target.has_constraints || !target.plain_indexes)
+	{
+		estate = CreateExecutorState();
+		result_rel = makeNode(ResultRelInfo);
+		InitResultRelInfo(result_rel, partition, 0, NULL, 0);
+	}
+	for (int i = 0; target.has_constraints && i < nrows; i++)
+		ExecConstraints(result_rel, slots[i], estate);
+
+	if (nrows == 1)
+		table_tuple_insert(partition, slots[0], command, 0, NULL);
+	else
+		table_multi_insert(partition, slots, nrows, command, 0, NULL);
+
+	if (target.plain_indexes)
+		insert_plain_entries(partition, slots, nrows);
+	else
+		insert_general_entries(result_rel, estate, slots, nrows);
+
+	if (estate != NULL)
+		FreeExecutorState(estate);
+}
+
+static void
+forget_partition(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == target.log || relid == target.partition)
+	{
+		target.valid = false;
+		target.changes++;
+	}
+}
+
+void
+architect_audit_partition_init(void)
+{
+	target.context = AllocSetContextCreate(TopMemoryContext, "architect audit log partition",
+										   ALLOCSET_SMALL_SIZES);
+	CacheRegisterRelcacheCallback(forget_partition, (Datum) 0);
+}
