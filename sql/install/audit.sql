@@ -95,7 +95,8 @@ BEGIN
     EXECUTE format('CREATE TABLE architect.%I (LIKE architect.audit_log INCLUDING ALL EXCLUDING INDEXES EXCLUDING COMMENTS) USING heap', name);
     -- Publications ask for it, should a row ever be removed.
     EXECUTE format('ALTER TABLE architect.%I REPLICA IDENTITY FULL', name);
-    -- Rows that came while there was no partition for them.
+    -- Rows that came while there was no partition for them, and no more until it is there.
+    LOCK TABLE architect.audit_log_default IN ACCESS EXCLUSIVE MODE;
     EXECUTE format(
         'WITH moved AS (
              DELETE FROM architect.audit_log_default
@@ -126,9 +127,9 @@ REVOKE ALL ON FUNCTION architect._audit_make_default() FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_make_default() IS
     'makes the partition that takes what no other does';
 
-CREATE OR REPLACE FUNCTION architect.audit_maintain()
+CREATE OR REPLACE FUNCTION architect._audit_maintain()
     RETURNS integer
-    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SECURITY DEFINER
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
     SET timezone = 'UTC'
 AS $function$
@@ -190,6 +191,14 @@ BEGIN
     RETURN made;
 END
 $function$;
+REVOKE ALL ON FUNCTION architect._audit_maintain() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_maintain() IS
+    'what audit_maintain does, with the rights of the extension''s owner';
+
+CREATE OR REPLACE FUNCTION architect.audit_maintain()
+    RETURNS integer
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_audit_maintain';
 REVOKE ALL ON FUNCTION architect.audit_maintain() FROM PUBLIC;
 COMMENT ON FUNCTION architect.audit_maintain() IS
 'make the partitions of the audit log that will be needed next; call it once a day
@@ -245,7 +254,7 @@ SELECT * FROM architect.audit_log WHERE table_name = ''orders'' AND record_id = 
     COMMENT ON COLUMN architect.audit_log.new_values IS 'the row, or its changed columns, after';
     COMMENT ON COLUMN architect.audit_log.context IS 'context of audit_set_actor, and what architect.audit_context adds';
 
-    PERFORM architect.audit_maintain();
+    PERFORM architect._audit_maintain();
 END
 $function$;
 REVOKE ALL ON FUNCTION architect._audit_make_log() FROM PUBLIC;
@@ -253,14 +262,14 @@ COMMENT ON FUNCTION architect._audit_make_log() IS
     'makes the audit log with its first partitions';
 
 CREATE OR REPLACE FUNCTION architect._audit_prepare(target regclass)
-    RETURNS void
+    RETURNS integer
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
     IF EXISTS (SELECT FROM architect.audit_tables AS registered WHERE registered.relation = target)
        AND to_regclass('architect.audit_log') IS NOT NULL THEN
-        RETURN;
+        RETURN 0;
     END IF;
 
     LOCK TABLE architect.audit_tables IN SHARE ROW EXCLUSIVE MODE;
@@ -268,11 +277,12 @@ BEGIN
         PERFORM architect._audit_make_log();
     END IF;
     INSERT INTO architect.audit_tables (relation) VALUES (target) ON CONFLICT DO NOTHING;
+    RETURN 1;
 END
 $function$;
 REVOKE ALL ON FUNCTION architect._audit_prepare(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_prepare(regclass) IS
-    'makes the log if there is none and registers the table';
+    'makes the log if there is none and registers the table; 0 where both was done already';
 
 CREATE OR REPLACE FUNCTION architect.audit_options(trigger_oid oid)
     RETURNS TABLE (capture text, truncate text, exclude text[], mask text[], key text[], outdated boolean, missing boolean)

@@ -3,8 +3,8 @@
  *    architect.audit_enable and architect.audit_disable.
  *
  * Triggers are made and dropped with the rights of the caller, who must own the
- * table; only the log and the register of tables are written with those of the
- * extension's owner, by one pinned SQL function.
+ * table; only the log and the register of tables are made with those of the
+ * extension's owner.
  */
 #include "postgres.h"
 
@@ -21,7 +21,6 @@
 #include "nodes/makefuncs.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -472,31 +471,15 @@ plan_disable(Relation rel)
 }
 
 /*
- * Makes the log if there is none yet and registers the table, as the owner of
- * the extension: the one place where rights are raised.
+ * Makes the log if there is none yet and registers the table.
  */
 static void
 prepare_log(Oid target)
 {
-	Oid			argtypes[] = {REGCLASSOID};
-	Datum		args[] = {ObjectIdGetDatum(target)};
-	Oid			caller;
-	int			security;
-	int			level;
+	Oid			types[] = {REGCLASSOID};
+	Datum		values[] = {ObjectIdGetDatum(target)};
 
-	GetUserIdAndSecContext(&caller, &security);
-	SetUserIdAndSecContext(architect_extension_owner(),
-						   security | SECURITY_LOCAL_USERID_CHANGE);
-	level = NewGUCNestLevel();
-
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT " ARCHITECT_SCHEMA "._audit_prepare($1)",
-							  1, argtypes, args, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "could not prepare the audit log");
-	SPI_finish();
-
-	AtEOXact_GUC(false, level);
-	SetUserIdAndSecContext(caller, security);
+	architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_prepare($1)", 1, types, values);
 }
 
 /*

@@ -138,11 +138,10 @@ find_partition(TimestampTz at)
 	int			below;
 	int			index;
 
-	target.log = architect_audit_log_relation("audit_log");
 	target.lower = DT_NOBEGIN;
 	target.upper = DT_NOEND;
 
-	log = table_open(target.log, AccessShareLock);
+	log = table_open(target.log, NoLock);
 	key = RelationGetPartitionKey(log);
 	parts = RelationGetPartitionDesc(log, true);
 	bounds = parts->boundinfo;
@@ -241,6 +240,13 @@ architect_audit_open_partition(TimestampTz at, TimestampTz *lower, TimestampTz *
 		uint64		changes = target.changes;
 		Relation	partition;
 
+		if (!target.valid)
+			target.log = architect_audit_log_relation("audit_log");
+
+		/* The parent first, as everybody does. */
+		LockRelationOid(target.log, AccessShareLock);
+		if (target.changes != changes)
+			continue;
 		if (!known)
 		{
 			target.valid = false;

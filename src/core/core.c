@@ -10,8 +10,12 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 
 #include "core/core.h"
@@ -83,11 +87,11 @@ architect_relation(const char *name, bool missing_ok)
 }
 
 /*
- * Returns the role whose rights the extension's own tables need; raises 55000
- * where the extension is not created.
+ * Returns the role that owns the extension; raises 55000 where the extension is
+ * not created.
  */
-Oid
-architect_extension_owner(void)
+static Oid
+extension_owner(void)
 {
 	Oid			owner;
 	char	   *version;
@@ -98,6 +102,54 @@ architect_extension_owner(void)
 				 errmsg("extension \"%s\" is not created in this database", ARCHITECT_EXTENSION),
 				 errhint("Run CREATE EXTENSION %s.", ARCHITECT_EXTENSION)));
 	return owner;
+}
+
+static int
+run_query(const char *query, int nargs, Oid *types, Datum *values)
+{
+	bool		isnull;
+	int			result;
+
+	SPI_connect();
+	if (SPI_execute_with_args(query, nargs, types, values, NULL, false, 0) != SPI_OK_SELECT ||
+		SPI_processed != 1)
+		elog(ERROR, "unexpected result of: %s", query);
+	result = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	return result;
+}
+
+/*
+ * Runs a query of ours, which gives one integer, with the rights of the
+ * extension's owner: the one place where rights are raised.  What it calls must
+ * be ours, with a pinned search_path.  What it makes belongs to no extension,
+ * even in the install script of one.
+ */
+int
+architect_run_as_owner(const char *query, int nargs, Oid *types, Datum *values)
+{
+	bool		in_script = creating_extension;
+	Oid			caller;
+	int			security;
+	int			level = NewGUCNestLevel();
+	int			result;
+
+	GetUserIdAndSecContext(&caller, &security);
+	SetUserIdAndSecContext(extension_owner(), security | SECURITY_LOCAL_USERID_CHANGE);
+	creating_extension = false;
+	PG_TRY();
+	{
+		result = run_query(query, nargs, types, values);
+	}
+	PG_FINALLY();
+	{
+		creating_extension = in_script;
+	}
+	PG_END_TRY();
+
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(caller, security);
+	return result;
 }
 
 /*
