@@ -92,7 +92,8 @@ DECLARE
     whole_month boolean := lower = date_trunc('month', lower) AND upper = lower + interval '1 month';
     name text := to_char(lower, CASE WHEN whole_month THEN '"audit_log_"YYYY_MM' ELSE '"audit_log_"YYYY_MM_DD' END);
 BEGIN
-    EXECUTE format('CREATE TABLE architect.%I (LIKE architect.audit_log INCLUDING ALL EXCLUDING INDEXES EXCLUDING COMMENTS) USING heap', name);
+    EXECUTE format('CREATE TABLE architect.%I (LIKE architect.audit_log
+                        INCLUDING ALL EXCLUDING INDEXES EXCLUDING COMMENTS) USING heap', name);
     -- Publications ask for it, should a row ever be removed.
     EXECUTE format('ALTER TABLE architect.%I REPLICA IDENTITY FULL', name);
     -- Rows that came while there was no partition for them, and no more until it is there.
@@ -135,7 +136,8 @@ CREATE OR REPLACE FUNCTION architect._audit_maintain()
 AS $function$
 DECLARE
     unit text := architect._audit_partition();
-    horizon timestamptz := now() + CASE unit WHEN 'day' THEN '14 days' WHEN 'week' THEN '8 weeks' ELSE '3 months' END::interval;
+    ahead interval := CASE unit WHEN 'day' THEN '14 days' WHEN 'week' THEN '8 weeks' ELSE '3 months' END;
+    horizon timestamptz := now() + ahead;
     bounds tstzrange[];
     lower timestamptz;
     upper timestamptz;
@@ -240,19 +242,28 @@ BEGIN
     COMMENT ON TABLE architect.audit_log IS
 'one row a change of an audited table; a table''s owner reads the rows of that table
 SELECT * FROM architect.audit_log WHERE table_name = ''orders'' AND record_id = ''42'' ORDER BY id;';
-    COMMENT ON COLUMN architect.audit_log.id IS 'ascends along the changes of one record; has gaps';
-    COMMENT ON COLUMN architect.audit_log.changed_at IS 'time of the change by the server''s clock';
+    COMMENT ON COLUMN architect.audit_log.id IS
+        'ascends along the changes of one record; has gaps';
+    COMMENT ON COLUMN architect.audit_log.changed_at IS
+        'time of the change by the server''s clock';
     COMMENT ON COLUMN architect.audit_log.transaction_id IS 'transaction that made the change';
-    COMMENT ON COLUMN architect.audit_log.table_id IS 'number of the table in architect.audit_tables; stays when the table is renamed';
+    COMMENT ON COLUMN architect.audit_log.table_id IS
+        'number of the table in architect.audit_tables; stays when the table is renamed';
     COMMENT ON COLUMN architect.audit_log.operation IS 'INSERT, UPDATE, DELETE or TRUNCATE';
-    COMMENT ON COLUMN architect.audit_log.table_schema IS 'schema of the table at the time of the change';
-    COMMENT ON COLUMN architect.audit_log.table_name IS 'name of the table at the time; of a partition, that of the partitioned table';
-    COMMENT ON COLUMN architect.audit_log.record_id IS 'text of the row''s key; a JSON array of texts for a key of several columns';
-    COMMENT ON COLUMN architect.audit_log.changed_by IS 'actor of audit_set_actor, else the session user';
-    COMMENT ON COLUMN architect.audit_log.session_role IS 'session user, where changed_by is an actor';
+    COMMENT ON COLUMN architect.audit_log.table_schema IS
+        'schema of the table at the time of the change';
+    COMMENT ON COLUMN architect.audit_log.table_name IS
+        'name of the table at the time; of a partition, that of the partitioned table';
+    COMMENT ON COLUMN architect.audit_log.record_id IS
+        'text of the row''s key; a JSON array of texts for a key of several columns';
+    COMMENT ON COLUMN architect.audit_log.changed_by IS
+        'actor of audit_set_actor, else the session user';
+    COMMENT ON COLUMN architect.audit_log.session_role IS
+        'session user, where changed_by is an actor';
     COMMENT ON COLUMN architect.audit_log.old_values IS 'the row, or its changed columns, before';
     COMMENT ON COLUMN architect.audit_log.new_values IS 'the row, or its changed columns, after';
-    COMMENT ON COLUMN architect.audit_log.context IS 'context of audit_set_actor, and what architect.audit_context adds';
+    COMMENT ON COLUMN architect.audit_log.context IS
+        'context of audit_set_actor, and what architect.audit_context adds';
 
     PERFORM architect._audit_maintain();
 END
@@ -285,7 +296,8 @@ COMMENT ON FUNCTION architect._audit_prepare(regclass) IS
     'makes the log if there is none and registers the table; 0 where both was done already';
 
 CREATE OR REPLACE FUNCTION architect.audit_options(trigger_oid oid)
-    RETURNS TABLE (capture text, truncate text, exclude text[], mask text[], key text[], outdated boolean, missing boolean)
+    RETURNS TABLE (capture text, truncate text, exclude text[], mask text[], key text[],
+                   outdated boolean, missing boolean)
     LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE ROWS 1
     SET search_path = pg_catalog, pg_temp
 AS $function$
@@ -301,7 +313,8 @@ BEGIN
             WHERE trigger.oid = trigger_oid
         ), option AS (
             SELECT given.tgrelid, part.*,
-                   given.argument ->> 'source' = format('%s/%s/%s', control.system_identifier, db.oid, given.tgrelid::oid) AS by_number
+                   given.argument ->> 'source' = format('%s/%s/%s', control.system_identifier, db.oid,
+                                                             given.tgrelid::oid) AS by_number
             FROM given
             CROSS JOIN pg_control_system() AS control
             JOIN pg_database AS db ON db.datname = current_database()
@@ -327,9 +340,15 @@ BEGIN
              AND NOT by_name.attisdropped
         )
         SELECT option.capture, option.truncate,
-               ARRAY(SELECT listed.attname::text FROM listed WHERE listed.kind = 'exclude' AND listed.attname IS NOT NULL ORDER BY listed.place),
-               ARRAY(SELECT listed.attname::text FROM listed WHERE listed.kind = 'mask' AND listed.attname IS NOT NULL ORDER BY listed.place),
-               ARRAY(SELECT listed.attname::text FROM listed WHERE listed.kind = 'key' AND listed.attname IS NOT NULL ORDER BY listed.place),
+               ARRAY(SELECT listed.attname::text FROM listed
+                     WHERE listed.kind = 'exclude' AND listed.attname IS NOT NULL
+                     ORDER BY listed.place),
+               ARRAY(SELECT listed.attname::text FROM listed
+                     WHERE listed.kind = 'mask' AND listed.attname IS NOT NULL
+                     ORDER BY listed.place),
+               ARRAY(SELECT listed.attname::text FROM listed
+                     WHERE listed.kind = 'key' AND listed.attname IS NOT NULL
+                     ORDER BY listed.place),
                EXISTS (SELECT FROM listed WHERE listed.name IS DISTINCT FROM listed.attname),
                EXISTS (SELECT FROM listed WHERE listed.attname IS NULL AND listed.by_number IS NOT TRUE)
         FROM option;
@@ -361,7 +380,8 @@ CREATE OR REPLACE VIEW architect.audit_status AS
                WHEN identity.key IS NULL
                    THEN 'there is no unique index to name a row by'
                WHEN tree.disabled IS NOT NULL
-                   THEN format('trigger %I on %s is disabled: call architect.audit_enable again', tree.disabled, tree.disabled_on)
+                   THEN format('trigger %I on %s is disabled: call architect.audit_enable again',
+                               tree.disabled, tree.disabled_on)
                WHEN tree.bare IS NOT NULL
                    THEN format('TRUNCATE of %s is not seen: call architect.audit_enable again', tree.bare)
                WHEN tree.deletes = 0
@@ -369,15 +389,17 @@ CREATE OR REPLACE VIEW architect.audit_status AS
                WHEN options.missing
                    THEN 'names a column that does not exist, so every change fails: call architect.audit_enable again'
                WHEN options.outdated
-                   THEN 'names a column as it was called before: call architect.audit_enable again before a dump or an upgrade'
+                   THEN 'names a column as it was called before: call architect.audit_enable again '
+                        'before a dump or an upgrade'
            END AS problem
     FROM pg_trigger AS trigger
     LEFT JOIN architect.audit_tables AS registered ON registered.relation = trigger.tgrelid
     LEFT JOIN LATERAL architect.audit_options(trigger.oid) AS options ON true
     LEFT JOIN LATERAL (
         -- The key asked for, as long as an index keeps it unique, else the table's own.
-        SELECT array_agg(part.attname::text ORDER BY coalesce(array_position(options.key, part.attname::text),
-                                                              array_position(index.indkey::smallint[], part.attnum))) AS key
+        SELECT array_agg(part.attname::text
+                         ORDER BY coalesce(array_position(options.key, part.attname::text),
+                                           array_position(index.indkey::smallint[], part.attnum))) AS key
         FROM (SELECT *, (candidate.indkey::smallint[])[0:candidate.indnkeyatts - 1] AS columns
               FROM pg_index AS candidate
               WHERE candidate.indrelid = trigger.tgrelid

@@ -65,10 +65,12 @@ AS $function$
         UNION ALL
         SELECT 2,
                format('DROP %s %s;',
-                      CASE class.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
+                      CASE class.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW'
+                                         WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
                       class.oid::regclass),
                format('holds your data (%s); keep a copy if you need it', pg_size_pretty(
-                   (SELECT coalesce(sum(pg_total_relation_size(tree.relid)), 0) FROM pg_partition_tree(class.oid) AS tree))),
+                   (SELECT coalesce(sum(pg_total_relation_size(tree.relid)), 0)
+                    FROM pg_partition_tree(class.oid) AS tree))),
                format('ACCESS EXCLUSIVE on %s', class.oid::regclass),
                'none: restore it from a backup'
         FROM pg_class AS class

@@ -282,7 +282,8 @@ make_options(Relation rel, Request *request)
 	check_word("capture", request->capture, captures);
 	check_word("truncate", request->truncate, truncates);
 	check_hidden(rel, "exclude", exclude, key, "It belongs to the key, by which the log names a row.");
-	check_hidden(rel, "mask", masked, key, "It, or a column generated from it, belongs to the key, by which the log names a row.");
+	check_hidden(rel, "mask", masked, key,
+				 "It, or a column generated from it, belongs to the key, by which the log names a row.");
 	check_hidden(rel, "mask", mask, exclude, "It is in the \"exclude\" argument too.");
 
 	initStringInfo(&json);

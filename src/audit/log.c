@@ -243,7 +243,8 @@ prepare_session(void)
 	TupleDesc	desc = CreateTemplateTupleDesc(LOG_COLUMNS);
 
 	for (int i = 0; i < LOG_COLUMNS; i++)
-		TupleDescInitEntry(desc, i + 1, architect_audit_log_columns[i].name, architect_audit_log_columns[i].type, -1, 0);
+		TupleDescInitEntry(desc, i + 1, architect_audit_log_columns[i].name,
+						   architect_audit_log_columns[i].type, -1, 0);
 	for (int i = 0; i < lengthof(operation_names); i++)
 		operation_texts[i] = CStringGetTextDatum(operation_names[i]);
 	MemoryContextSwitchTo(caller);

@@ -229,7 +229,8 @@ describe_indexes(Relation partition)
 
 /*
  * Opens the partition for this time, locked against DDL until the transaction
- * ends, and gives the times that share it: [lower, upper).  Waiting for the lock may show that the partition is another by now.
+ * ends, and gives the times that share it: [lower, upper).  Waiting for the
+ * lock may show that the partition is another by now.
  */
 Relation
 architect_audit_open_partition(TimestampTz at, TimestampTz *lower, TimestampTz *upper)

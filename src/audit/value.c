@@ -25,7 +25,6 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
-#include "utils/pg_locale.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -218,7 +217,7 @@ architect_audit_pin(uint32 pins)
 		pin_setting(&level, "extra_float_digits", "1");
 	if ((pins & PIN_BYTEA) && bytea_output != BYTEA_OUTPUT_HEX)
 		pin_setting(&level, "bytea_output", "hex");
-	if ((pins & PIN_MONEY) && strcmp(locale_monetary, "C") != 0)
+	if ((pins & PIN_MONEY) && strcmp(GetConfigOption("lc_monetary", false, false), "C") != 0)
 		pin_setting(&level, "lc_monetary", "C");
 	if ((pins & PIN_PATH) && strcmp(namespace_search_path, PINNED_PATH) != 0)
 		pin_setting(&level, "search_path", PINNED_PATH);
