@@ -11,7 +11,9 @@
 #include "postgres.h"
 
 #include "catalog/pg_class.h"
+#include "commands/sequence.h"
 #include "executor/executor.h"
+#include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 
 #if PG_VERSION_NUM >= 160000
@@ -42,6 +44,30 @@ architect_insert_index_entries(ResultRelInfo *relation, TupleTableSlot *slot,
 	ExecInsertIndexTuples(relation, slot, estate, false, false, NULL, NIL, false);
 #else
 	ExecInsertIndexTuples(relation, slot, estate, false, false, NULL, NIL);
+#endif
+}
+
+/* What the WAL calls a sequence by. */
+static inline xl_seq_rec
+architect_sequence_record(Relation sequence)
+{
+#if PG_VERSION_NUM >= 160000
+	xl_seq_rec	record = {.locator = sequence->rd_locator};
+#else
+	xl_seq_rec	record = {.node = sequence->rd_node};
+#endif
+
+	return record;
+}
+
+/* From 18 on a generated column can be virtual: its expression takes its place. */
+static inline Node *
+architect_expand_generated_columns(Node *expression, Relation rel, int rt_index)
+{
+#if PG_VERSION_NUM >= 180000
+	return expand_generated_columns_in_expr(expression, rel, rt_index);
+#else
+	return expression;
 #endif
 }
 

@@ -404,6 +404,9 @@ CREATE OR REPLACE VIEW architect.audit_status AS
               FROM pg_index AS candidate
               WHERE candidate.indrelid = trigger.tgrelid
                 AND candidate.indisunique
+                AND candidate.indisvalid
+                AND candidate.indpred IS NULL
+                AND candidate.indexprs IS NULL
                 AND CASE WHEN options.key <> '{}' THEN
                              ARRAY(SELECT att.attname::text FROM pg_attribute AS att
                                    WHERE att.attrelid = trigger.tgrelid

@@ -100,6 +100,8 @@ architect_audit_condition(Relation rel, const char *condition, const char *alias
 	};
 	Node	   *expression;
 	ParseNamespaceItem *item;
+	int			pin_level;
+	char	   *result;
 
 	error_context_stack = &context;
 	state->p_sourcetext = psprintf(PARSED_PREFIX "%s", condition);
@@ -112,7 +114,10 @@ architect_audit_condition(Relation rel, const char *condition, const char *alias
 	assign_expr_collations(state, expression);
 	error_context_stack = context.previous;
 
-	return deparse_expression(expression,
-							  deparse_context_for(alias, RelationGetRelid(rel)),
-							  true, false);
+	/* Said so that it means the same under every search_path. */
+	pin_level = architect_audit_pin(AUDIT_PIN_NAMES);
+	result = deparse_expression(expression, deparse_context_for(alias, RelationGetRelid(rel)),
+								true, false);
+	architect_audit_unpin(pin_level);
+	return result;
 }

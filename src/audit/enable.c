@@ -23,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
+#include "storage/lmgr.h"
 #include "utils/rel.h"
 
 #include "audit/audit.h"
@@ -51,8 +52,26 @@ typedef struct Request
 static char *
 quoted_name(Relation rel)
 {
-	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-									  RelationGetRelationName(rel));
+	int			pin_level = architect_audit_pin(AUDIT_PIN_NAMES);
+	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
+												  RelationGetRelationName(rel));
+
+	architect_audit_unpin(pin_level);
+	return name;
+}
+
+/*
+ * The trigger as CREATE TRIGGER would say it, whatever settings say.
+ */
+static char *
+definition_of(Trigger *trigger)
+{
+	int			pin_level = architect_audit_pin(AUDIT_PIN_NAMES);
+	char	   *definition = TextDatumGetCString(DirectFunctionCall1(pg_get_triggerdef,
+																	 ObjectIdGetDatum(trigger->tgoid)));
+
+	architect_audit_unpin(pin_level);
+	return definition;
 }
 
 /*
@@ -80,7 +99,8 @@ find_trigger(Relation rel, const char *name)
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
-		if (strcmp(triggers->triggers[i].tgname, name) == 0)
+		if (strcmp(triggers->triggers[i].tgname, name) == 0 &&
+			get_func_namespace(triggers->triggers[i].tgfoid) == architect_schema())
 			return &triggers->triggers[i];
 	}
 	return NULL;
@@ -102,10 +122,29 @@ open_target(Oid target, const char *purpose)
 
 	architect_check_plain_table(rel, purpose);
 	architect_check_owner(rel);
-	relation_close(rel, NoLock);
+	return rel;
+}
 
-	/* The lock of CREATE TRIGGER, taken once it is known to be allowed. */
-	return relation_open(target, ShareRowExclusiveLock);
+/*
+ * Locks the whole tree for these statements, if any, as strongly as they will
+ * need: to take a stronger lock later would invite a deadlock.
+ */
+static void
+lock_tree(Oid target, List *statements)
+{
+	LOCKMODE	mode = ShareRowExclusiveLock;
+	ListCell   *cell;
+
+	foreach(cell, statements)
+	{
+		if (strncmp(lfirst(cell), "DROP", 4) == 0)
+			mode = AccessExclusiveLock;
+	}
+	if (statements != NIL)
+	{
+		LockRelationOid(target, mode);
+		find_all_inheritors(target, mode, NULL);
+	}
 }
 
 /*
@@ -282,8 +321,8 @@ make_options(Relation rel, Request *request)
 	check_word("capture", request->capture, captures);
 	check_word("truncate", request->truncate, truncates);
 	check_hidden(rel, "exclude", exclude, key, "It belongs to the key, by which the log names a row.");
-	check_hidden(rel, "mask", masked, key,
-				 "It, or a column generated from it, belongs to the key, by which the log names a row.");
+	check_hidden(rel, "mask", mask, key, "It belongs to the key, by which the log names a row.");
+	check_hidden(rel, "key", key, masked, "It is generated from a masked column, and the log shows the key.");
 	check_hidden(rel, "mask", mask, exclude, "It is in the \"exclude\" argument too.");
 
 	initStringInfo(&json);
@@ -326,9 +365,7 @@ plan_trigger(List *statements, Relation rel, const char *name, const char *defin
 {
 	Trigger    *existing = find_trigger(rel, name);
 	bool		exists = existing != NULL && definition != NULL &&
-		strcmp(TextDatumGetCString(DirectFunctionCall1(pg_get_triggerdef,
-													   ObjectIdGetDatum(existing->tgoid))),
-			   definition) == 0;
+		strcmp(definition_of(existing), definition) == 0;
 
 	if (existing != NULL && !exists)
 		statements = lappend(statements, psprintf("DROP TRIGGER %s ON %s", name, quoted_name(rel)));
@@ -402,15 +439,14 @@ plan_clones_enabled(List *statements, Relation partition, bool replica)
 }
 
 /*
- * The partitions below a table, at every level, locked as CREATE TRIGGER locks
- * them.
+ * The partitions below a table, at every level.
  */
 static List *
 find_partitions(Oid top)
 {
 	if (get_rel_relkind(top) != RELKIND_PARTITIONED_TABLE)
 		return NIL;
-	return list_delete_oid(find_all_inheritors(top, ShareRowExclusiveLock, NULL), top);
+	return list_delete_oid(find_all_inheritors(top, AccessShareLock, NULL), top);
 }
 
 /*
@@ -549,6 +585,11 @@ architect_audit_enable(PG_FUNCTION_ARGS)
 
 	architect_check_version();
 	check_is_root(rel, "audit");
+	lock_tree(target, plan_enable(rel, &request, make_options(rel, &request)));
+	relation_close(rel, NoLock);
+
+	/* Once more, now that it stands still. */
+	rel = relation_open(target, NoLock);
 	statements = plan_enable(rel, &request, make_options(rel, &request));
 	if (statements == NIL)
 		ereport(NOTICE,
@@ -569,9 +610,14 @@ Datum
 architect_audit_disable(PG_FUNCTION_ARGS)
 {
 	Relation	rel = open_target(target_argument(fcinfo), "stop the audit of");
+	Oid			target = RelationGetRelid(rel);
 	List	   *statements;
 
 	check_is_root(rel, "stop the audit of");
+	lock_tree(target, plan_disable(rel));
+	relation_close(rel, NoLock);
+
+	rel = relation_open(target, NoLock);
 	statements = plan_disable(rel);
 	if (statements == NIL)
 		ereport(NOTICE,

@@ -307,7 +307,7 @@ check_record_id(text *record_id)
 static char *
 partition_name(Relation partition)
 {
-	int			pin_level = architect_audit_pin(AUDIT_PIN_QUOTE);
+	int			pin_level = architect_audit_pin(AUDIT_PIN_NAMES);
 	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(partition)),
 												  RelationGetRelationName(partition));
 

@@ -59,6 +59,7 @@ architect_audit_find_trigger(Relation rel)
 		Trigger    *trigger = &triggers->triggers[i];
 
 		if (TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_DELETE(trigger->tgtype) &&
+			get_func_namespace(trigger->tgfoid) == architect_schema() &&
 			(strcmp(trigger->tgname, AUDIT_ROW_TRIGGER) == 0 ||
 			 strcmp(trigger->tgname, AUDIT_DELETE_TRIGGER) == 0))
 			return trigger;
@@ -486,13 +487,15 @@ architect_audit_table(Relation rel, Trigger *trigger)
 		return latest;
 
 	table = hash_search(audit_tables, &trigger->tgoid, HASH_ENTER, &found);
+	if (!found)
+		memset((char *) table + sizeof(Oid), 0, sizeof(AuditTable) - sizeof(Oid));
 	latest = table;
-	if (found && table->valid)
+	if (table->valid)
 		return table;
 
 	architect_check_version();
 
-	if (found && table->context != NULL)
+	if (table->context != NULL)
 		MemoryContextDelete(table->context);
 	memset((char *) table + sizeof(Oid), 0, sizeof(AuditTable) - sizeof(Oid));
 

@@ -83,6 +83,7 @@ prepare_condition(Relation rel, EState *estate)
 	if (trigger == NULL || trigger->tgqual == NULL)
 		return NULL;
 	condition = stringToNode(trigger->tgqual);
+	condition = architect_expand_generated_columns(condition, rel, PRS2_OLD_VARNO);
 	ChangeVarNodes(condition, PRS2_OLD_VARNO, INNER_VAR, 0);
 	return ExecPrepareQual(make_ands_implicit((Expr *) condition), estate);
 }

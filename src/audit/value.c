@@ -36,8 +36,7 @@
 #define PIN_FLOAT			(1 << 3)
 #define PIN_BYTEA			(1 << 4)
 #define PIN_MONEY			(1 << 5)
-#define PIN_PATH			(1 << 6)
-#define PIN_ALL				(((1 << 7) - 1) | AUDIT_PIN_QUOTE)
+#define PIN_ALL				(((1 << 6) - 1) | AUDIT_PIN_NAMES)
 
 /* Temporary objects come last, so that they hide nothing. */
 #define PINNED_PATH			"pg_catalog, pg_temp"
@@ -219,7 +218,7 @@ architect_audit_pin(uint32 pins)
 		pin_setting(&level, "bytea_output", "hex");
 	if ((pins & PIN_MONEY) && strcmp(GetConfigOption("lc_monetary", false, false), "C") != 0)
 		pin_setting(&level, "lc_monetary", "C");
-	if ((pins & PIN_PATH) && strcmp(namespace_search_path, PINNED_PATH) != 0)
+	if ((pins & AUDIT_PIN_PATH) && strcmp(namespace_search_path, PINNED_PATH) != 0)
 		pin_setting(&level, "search_path", PINNED_PATH);
 	if ((pins & AUDIT_PIN_QUOTE) && quote_all_identifiers)
 		pin_setting(&level, "quote_all_identifiers", "off");

@@ -39,8 +39,10 @@ typedef struct AuditType
 extern void architect_audit_describe_type(AuditType *type, Oid typid, MemoryContext context);
 extern void architect_audit_append_text(StringInfo buf, AuditType *type, Datum value);
 
-/* The one pin that others need: names are quoted as they must, not always. */
+/* The pins of names: qualified, and quoted only as they must. */
+#define AUDIT_PIN_PATH		(1 << 6)
 #define AUDIT_PIN_QUOTE		(1 << 7)
+#define AUDIT_PIN_NAMES		(AUDIT_PIN_PATH | AUDIT_PIN_QUOTE)
 
 /* Settings pinned for the output functions; the level to unpin, or 0. */
 extern int	architect_audit_pin(uint32 pins);
