@@ -48,12 +48,14 @@ static void
 log_tuple(Relation sequence, Buffer buffer, HeapTupleData *tuple)
 {
 	xl_seq_rec	record = architect_sequence_record(sequence);
+	XLogRecPtr	position;
 
 	XLogBeginInsert();
 	XLogRegisterBuffer(0, buffer, REGBUF_WILL_INIT);
 	XLogRegisterData((char *) &record, sizeof(record));
 	XLogRegisterData((char *) tuple->t_data, tuple->t_len);
-	PageSetLSN(BufferGetPage(buffer), XLogInsert(RM_SEQ_ID, XLOG_SEQ_LOG));
+	position = XLogInsert(RM_SEQ_ID, XLOG_SEQ_LOG);
+	PageSetLSN(BufferGetPage(buffer), position);
 }
 
 /*
