@@ -47,6 +47,17 @@ architect_insert_index_entries(ResultRelInfo *relation, TupleTableSlot *slot,
 #endif
 }
 
+/* From 18 on a NOT NULL can be NOT VALID, and then says nothing of old rows. */
+static inline bool
+architect_is_never_null(TupleDesc desc, AttrNumber attnum)
+{
+#if PG_VERSION_NUM >= 180000
+	return TupleDescCompactAttr(desc, attnum - 1)->attnullability == ATTNULLABLE_VALID;
+#else
+	return TupleDescAttr(desc, attnum - 1)->attnotnull;
+#endif
+}
+
 /* What the WAL calls a sequence by. */
 static inline xl_seq_rec
 architect_sequence_record(Relation sequence)

@@ -182,6 +182,31 @@ FROM (SELECT string_agg((old_values ->> 'n') || '->' || (new_values ->> 'n'), ' 
 GROUP BY history
 SQL
 
+# The same where the trigger stands on another table that the statement writes.
+$node->safe_psql('postgres', <<'SQL');
+TRUNCATE architect.audit_log;
+CREATE TABLE pages (id int PRIMARY KEY, n int);
+CREATE TABLE visits (page int);
+SELECT architect.audit_enable('pages');
+CREATE FUNCTION visit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE pages SET n = n + 1 WHERE id = NEW.page;
+    RETURN NULL;
+EXCEPTION WHEN division_by_zero THEN
+    RETURN NULL;
+END $$;
+CREATE TRIGGER then_visit AFTER INSERT ON visits FOR EACH ROW EXECUTE FUNCTION visit();
+INSERT INTO pages SELECT i, 0 FROM generate_series(1, 1400) AS i;
+WITH page AS (UPDATE pages SET n = n + 1 RETURNING id) INSERT INTO visits SELECT id FROM page;
+SQL
+is( $node->safe_psql('postgres', <<'SQL'), '0->1 1->2|1400', 'changes of one record are in order across the tables of a statement');
+SELECT history, count(*)
+FROM (SELECT string_agg((old_values ->> 'n') || '->' || (new_values ->> 'n'), ' ' ORDER BY id) AS history
+      FROM architect.audit_log
+      GROUP BY record_id) AS record
+GROUP BY history
+SQL
+
 # Changes that are undone over and over within one transaction, because something else in
 # the statement fails, leave nothing and take no memory.
 is( $node->safe_psql('postgres', <<'SQL') =~ s/^\n+//r, "t\n0", 'changes that are undone take no memory');

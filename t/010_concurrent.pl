@@ -41,6 +41,38 @@ BEGIN
 END $$;
 SQL
 
+# Starts a session that stays open.
+sub open_session
+{
+	my %session = (in => '', out => '', timer => IPC::Run::timer($PostgreSQL::Test::Utils::timeout_default));
+
+	$session{run} = IPC::Run::start([ 'psql', '-XqAt', '-f', '-', '-d', $node->connstr('postgres') ],
+		'<', \$session{in}, '>', \$session{out}, '2>&1', $session{timer});
+	$session{timer}->start($PostgreSQL::Test::Utils::timeout_default);
+	return \%session;
+}
+
+# A transaction that has written to the log, and has to look again where it writes, does
+# not meet a change of the log on the way.
+my ($writer, $administrator) = (open_session(), open_session());
+$writer->{in} .= "BEGIN; UPDATE records SET n = n + 1 WHERE id = 1; SELECT 'first';\n";
+ok(pump_until($writer->{run}, $writer->{timer}, \$writer->{out}, qr/first/), 'a transaction writes');
+$node->safe_psql('postgres', 'SELECT current_partition()') =~ /(.*)/;
+$node->safe_psql('postgres', "ANALYZE $1");
+$administrator->{in} .= "ALTER TABLE architect.audit_log ADD CONSTRAINT own CHECK (id > 0); SELECT 'altered';\n";
+$administrator->{run}->pump_nb;
+ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"), 'the log is to be altered');
+$writer->{in} .= "UPDATE records SET n = n + 1 WHERE id = 1; COMMIT; SELECT 'second';\n";
+ok(pump_until($writer->{run}, $writer->{timer}, \$writer->{out}, qr/second/), 'the transaction writes again');
+ok(pump_until($administrator->{run}, $administrator->{timer}, \$administrator->{out}, qr/altered/), 'then the log is altered');
+foreach my $session ($writer, $administrator)
+{
+	$session->{in} .= "\\q\n";
+	$session->{run}->finish;
+	unlike($session->{out}, qr/ERROR/, 'no session failed');
+}
+$node->safe_psql('postgres', 'ALTER TABLE architect.audit_log DROP CONSTRAINT own');
+
 # Clients change a record several times in a transaction, a part of it undone, until told
 # to stop.
 my $script = PostgreSQL::Test::Utils::tempdir() . '/write.pgbench';

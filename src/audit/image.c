@@ -313,10 +313,20 @@ architect_audit_image(AuditTable *table, const AuditColumnSet *set, TupleTableSl
 text *
 architect_audit_record_id(AuditTable *table, TupleTableSlot *slot)
 {
-	int			pin_level = architect_audit_pin(table->pins);
+	int			pin_level;
 	StringInfoData record;
 	StringInfoData part;
 
+	for (int i = 0; i < table->nkeys; i++)
+	{
+		if (slot->tts_isnull[table->keys[i]->index])
+			ereport(ERROR,
+					(errcode(ERRCODE_NOT_NULL_VIOLATION),
+					 errmsg("key column \"%s\" of an audited row is NULL", table->keys[i]->name),
+					 errhint("Name a key without NULLs in the \"key\" argument of architect.audit_enable.")));
+	}
+
+	pin_level = architect_audit_pin(table->pins);
 	initStringInfo(&record);
 	appendStringInfoSpaces(&record, VARHDRSZ);
 

@@ -158,7 +158,7 @@ identifies_rows(Relation rel, Form_pg_index index, HeapTuple tuple)
 	{
 		AttrNumber	attnum = index->indkey.values[i];
 
-		if (attnum <= 0 || !TupleDescAttr(RelationGetDescr(rel), attnum - 1)->attnotnull)
+		if (attnum <= 0 || !architect_is_never_null(RelationGetDescr(rel), attnum))
 			return false;
 	}
 	return true;
