@@ -141,8 +141,11 @@ foreach my $turn (1 .. 3)
 	see_progress("with the new partition, turn $turn");
 }
 
-$pgbench->signal('INT');
+# Not INT: that is ignored by what runs in the background of a shell.
+$pgbench->signal('TERM');
 $pgbench->finish;
+ok( $node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'pgbench'"),
+	'the clients are gone');
 unlike($pgbench_err, qr/error|[1-9]\d* failed/i, 'no client failed');
 is($node->safe_psql('postgres', "SELECT sum(deadlocks) FROM pg_stat_database"), '0', 'nobody deadlocked');
 
