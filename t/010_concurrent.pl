@@ -55,7 +55,7 @@ sub open_session
 # A transaction that has written to the log, and has to look again where it writes, does
 # not meet a change of the log on the way.
 my ($writer, $administrator) = (open_session(), open_session());
-$writer->{in} .= "BEGIN; UPDATE records SET n = n + 1 WHERE id = 1; SELECT 'first';\n";
+$writer->{in} .= "UPDATE records SET n = n + 1 WHERE id = 1;\nBEGIN; UPDATE records SET n = n + 1 WHERE id = 1; SELECT 'first';\n";
 ok(pump_until($writer->{run}, $writer->{timer}, \$writer->{out}, qr/first/), 'a transaction writes');
 $node->safe_psql('postgres', 'SELECT current_partition()') =~ /(.*)/;
 $node->safe_psql('postgres', "ANALYZE $1");
