@@ -118,6 +118,32 @@ SELECT architect.audit_enable('source'), architect.audit_enable('copy');
 INSERT INTO source SELECT generate_series(1, 2500);
 SELECT table_name, operation, count(*), count(DISTINCT record_id) AS records FROM news() GROUP BY 1, 2 ORDER BY table_name COLLATE "C";
 
+-- Triggers of a table that is not audited run in the midst of the statement: they see
+-- what is logged so far, and a failure that they catch takes nothing else with it.
+CREATE TABLE top (id integer PRIMARY KEY);
+CREATE TABLE below (id integer PRIMARY KEY, top integer REFERENCES top ON DELETE CASCADE);
+CREATE TABLE kind (id integer PRIMARY KEY);
+CREATE TABLE limited (id integer PRIMARY KEY, kind integer REFERENCES kind);
+CREATE FUNCTION fail_safely() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    BEGIN
+        INSERT INTO limited VALUES (old.id, 1), (old.id + 1, 2);
+    EXCEPTION WHEN foreign_key_violation THEN
+        INSERT INTO limited VALUES (old.id, 1);
+    END;
+    RAISE NOTICE '% deleted so far', (SELECT count(*) FROM architect.audit_log WHERE table_name = 'top' AND operation = 'DELETE');
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER below AFTER DELETE ON below FOR EACH ROW EXECUTE FUNCTION fail_safely();
+SELECT architect.audit_enable('top'), architect.audit_enable('limited');
+INSERT INTO kind VALUES (1);
+INSERT INTO top VALUES (1), (2);
+INSERT INTO below VALUES (10, 1), (20, 2);
+SELECT count(*) FROM news();
+DELETE FROM top;
+SELECT table_name, operation, record_id FROM news() ORDER BY record_id COLLATE "C";
+
 -- A deferred trigger changes rows at the end of the transaction, under its actor.
 CREATE FUNCTION at_end() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

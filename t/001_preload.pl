@@ -213,9 +213,36 @@ is( $node->safe_psql('with_extension', "SELECT DISTINCT context ? 'application_n
 is( $node->safe_psql('with_extension', <<'SQL'), 't', 'audit_partition counts when it stands in the configuration file');
 SELECT count(*) > 10 FROM pg_inherits WHERE inhparent = 'architect.audit_log'::regclass
 SQL
+# The address of the client is known where it has one.
+$node->append_conf('postgresql.conf', <<'CONF');
+architect.audit_context = 'application_name, client_address'
+listen_addresses = '127.0.0.1'
+CONF
+$node->restart;
+$node->safe_psql('with_extension', 'DELETE FROM architect.audit_log; INSERT INTO accounts VALUES (10)');
+$node->safe_psql(
+	'with_extension', <<'SQL',
+SET application_name = 'web "shop"';
+INSERT INTO accounts VALUES (11);
+BEGIN;
+SELECT architect.audit_set_actor('alice', '{"application_name": "mine", "request": "r-1"}');
+INSERT INTO accounts VALUES (12);
+COMMIT;
+SQL
+	connstr => 'host=127.0.0.1 dbname=with_extension port=' . $node->port);
+is( $node->safe_psql('with_extension', <<'SQL'), <<'LOG' =~ s/\n\z//r, 'the server adds what it knows of the client');
+SELECT record_id, context ->> 'client_address', context ->> 'application_name', context ->> 'request'
+FROM architect.audit_log
+ORDER BY id
+SQL
+10||001_preload.pl|
+11|127.0.0.1|web "shop"|
+12|127.0.0.1|web "shop"|r-1
+LOG
+
 $node->append_conf('postgresql.conf', "architect.audit_context = 'password'");
 $node->restart;
-my $seen = transcript('with_extension', 'INSERT INTO accounts VALUES (3); SELECT count(*) FROM accounts;');
+my $seen = transcript('with_extension', 'INSERT INTO accounts VALUES (3); SELECT count(*) FROM accounts WHERE id < 10;');
 like($seen, qr/WARNING: .*invalid value for parameter "architect.audit_context"/,
 	'an invalid value in the configuration file is reported');
 like($seen, qr/^3\n/, 'an invalid value in the configuration file stops nobody');

@@ -282,6 +282,32 @@ is(count_of($mismatch, $err), 1, 'a library older than the SQL says so');
 like($err, qr/HINT:  Reconnect, so that the new library is loaded; restart the server if it is preloaded\./,
 	'it does not ask to go back to its own version');
 
+# Another extension may audit its tables.  The log is everybody's: it does not become a
+# part of that extension, and does not go with it.
+push @installed, "$extensions/architect_client.control", "$extensions/architect_client--1.sql";
+append_to_file("$extensions/architect_client.control", "default_version = '1'\nrequires = 'pg_architect'\n");
+append_to_file("$extensions/architect_client--1.sql", <<'SQL');
+CREATE TABLE client_table (id int PRIMARY KEY);
+SELECT architect.audit_enable('client_table');
+SELECT architect.audit_maintain();
+SQL
+fresh('shared', $current);
+is( $node->safe_psql('shared', <<'SQL'), "client_table\n2", 'the log belongs to no extension');
+CREATE EXTENSION architect_client;
+CREATE TABLE accounts (id int PRIMARY KEY);
+SELECT FROM architect.audit_enable('accounts');
+INSERT INTO accounts VALUES (1);
+INSERT INTO client_table VALUES (1);
+SELECT objid::regclass
+FROM pg_depend
+JOIN pg_extension AS extension ON extension.oid = refobjid
+WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_extension'::regclass AND deptype = 'e' AND extname = 'architect_client';
+DROP EXTENSION architect_client;
+SELECT count(*) FROM architect.audit_log;
+SQL
+is($node->safe_psql('shared', 'SELECT relation FROM architect.audit_tables'),
+	'accounts', 'a table that goes with its extension leaves the register');
+
 # The scripts do nothing when they are run by hand.
 foreach my $script ("pg_architect--$current.sql", "pg_architect--$older--$current.sql")
 {

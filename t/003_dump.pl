@@ -48,7 +48,8 @@ CREATE TABLE events_2_default PARTITION OF events_2 DEFAULT;
 CREATE TABLE feed (id int PRIMARY KEY, v int);
 CREATE TABLE visits (id int NOT NULL, draft bool, v int);
 CREATE UNIQUE INDEX visits_id ON visits (id);
-CREATE TABLE people (id int PRIMARY KEY, card text, seen int, name text);
+CREATE TABLE people (gone int, id int PRIMARY KEY, card text, seen int, name text);
+ALTER TABLE people DROP gone;
 CREATE TABLE quiet (id int PRIMARY KEY);
 CREATE TABLE lost (id int PRIMARY KEY);
 

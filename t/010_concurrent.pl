@@ -55,10 +55,14 @@ sub open_session
 # A transaction that has written to the log, and has to look again where it writes, does
 # not meet a change of the log on the way.
 my ($writer, $administrator) = (open_session(), open_session());
-$writer->{in} .= "UPDATE records SET n = n + 1 WHERE id = 1;\nBEGIN; UPDATE records SET n = n + 1 WHERE id = 1; SELECT 'first';\n";
+$writer->{in} .= <<'SQL';
+UPDATE records SET n = n + 1 WHERE id = 1;
+BEGIN;
+UPDATE records SET n = n + 1 WHERE id = 1;
+SELECT 'first';
+SQL
 ok(pump_until($writer->{run}, $writer->{timer}, \$writer->{out}, qr/first/), 'a transaction writes');
-$node->safe_psql('postgres', 'SELECT current_partition()') =~ /(.*)/;
-$node->safe_psql('postgres', "ANALYZE $1");
+$node->safe_psql('postgres', 'ANALYZE ' . $node->safe_psql('postgres', 'SELECT current_partition()'));
 $administrator->{in} .= "ALTER TABLE architect.audit_log ADD CONSTRAINT own CHECK (id > 0); SELECT 'altered';\n";
 $administrator->{run}->pump_nb;
 ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted"), 'the log is to be altered');

@@ -17,7 +17,7 @@ PG_FUNCTION_INFO_V1(architect_audit_capture);
 static inline bool
 is_inline(Datum value)
 {
-	return VARATT_IS_SHORT(DatumGetPointer(value)) || VARATT_IS_4B_U(DatumGetPointer(value));
+	return !VARATT_IS_EXTERNAL(DatumGetPointer(value)) && !VARATT_IS_COMPRESSED(DatumGetPointer(value));
 }
 
 /*
