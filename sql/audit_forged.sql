@@ -60,7 +60,8 @@ DECLARE
     came text;
     seen bigint := coalesce((SELECT max(id) FROM architect.audit_log), 0);
 BEGIN
-    EXECUTE format('CREATE TRIGGER architect_audit AFTER INSERT OR UPDATE OR DELETE ON item FOR EACH ROW EXECUTE FUNCTION architect.audit_capture(%s)', arguments);
+    EXECUTE format('CREATE TRIGGER architect_audit AFTER INSERT OR UPDATE OR DELETE ON item
+                    FOR EACH ROW EXECUTE FUNCTION architect.audit_capture(%s)', arguments);
     EXECUTE 'CREATE TRIGGER architect_audit_truncate BEFORE TRUNCATE ON item EXECUTE FUNCTION architect.audit_truncate()';
     BEGIN
         INSERT INTO item VALUES (1, 'a', 2);
@@ -88,11 +89,15 @@ SELECT left(arguments, 40) AS arguments, left(try_options(arguments), 110) AS ou
 FROM unnest(ARRAY[
     '', $$'{}', '{}'$$, $$''$$, $$'garbage'$$, $$'null'$$, $$'1'$$, $$'"text"'$$, $$'[]'$$, $$'[1, 2, 3]'$$, $$'[["capture", "full"]]'$$, $$'{'$$,
     $$'{}'$$, $$'{"capture": 5}'$$, $$'{"capture": "nothing"}'$$, $$'{"capture": ["full"], "truncate": {}}'$$, $$'{"truncate": null}'$$,
-    $$'{"exclude": 5}'$$, $$'{"exclude": "a"}'$$, $$'{"exclude": {"a": 1}}'$$, $$'{"exclude": [1, 2, 3]}'$$, $$'{"exclude": [null]}'$$, $$'{"exclude": [["a"]]}'$$,
-    $$'{"exclude": [true, {"a": 1}]}'$$, $$'{"exclude": []}'$$, $$'{"exclude": ["missing"]}'$$, $$'{"exclude": ["id"]}'$$, $$'{"exclude": ["ctid"]}'$$, $$'{"exclude": [""]}'$$,
+    $$'{"exclude": 5}'$$, $$'{"exclude": "a"}'$$, $$'{"exclude": {"a": 1}}'$$,
+    $$'{"exclude": [1, 2, 3]}'$$, $$'{"exclude": [null]}'$$, $$'{"exclude": [["a"]]}'$$,
+    $$'{"exclude": [true, {"a": 1}]}'$$, $$'{"exclude": []}'$$, $$'{"exclude": ["missing"]}'$$,
+    $$'{"exclude": ["id"]}'$$, $$'{"exclude": ["ctid"]}'$$, $$'{"exclude": [""]}'$$,
     $$'{"exclude": ["a", "b"]}'$$, $$'{"exclude": ["a", "a"]}'$$,
-    $$'{"mask": [1.5]}'$$, $$'{"mask": ["id"]}'$$, $$'{"mask": ["a"], "exclude": ["a"]}'$$, $$'{"key": [1]}'$$, $$'{"key": ["a"]}'$$, $$'{"key": []}'$$, $$'{"key": ["id", "id"]}'$$,
-    $$'{"key": ["id", "missing"]}'$$, $$'{"key_attnums": [1]}'$$, $$'{"key": ["id"], "key_attnums": ["a"]}'$$, $$'{"source": 5}'$$, $$'{"source": ["x"]}'$$, $$'{"more": 1}'$$,
+    $$'{"mask": [1.5]}'$$, $$'{"mask": ["id"]}'$$, $$'{"mask": ["a"], "exclude": ["a"]}'$$,
+    $$'{"key": [1]}'$$, $$'{"key": ["a"]}'$$, $$'{"key": []}'$$, $$'{"key": ["id", "id"]}'$$,
+    $$'{"key": ["id", "missing"]}'$$, $$'{"key_attnums": [1]}'$$,
+    $$'{"key": ["id"], "key_attnums": ["a"]}'$$, $$'{"source": 5}'$$, $$'{"source": ["x"]}'$$, $$'{"more": 1}'$$,
     format('%L', '{"exclude": ["' || repeat('x', 1000) || '"]}')]) WITH ORDINALITY AS given (arguments, ordinal)
 ORDER BY ordinal;
 
@@ -103,7 +108,8 @@ FROM pg_trigger
 WHERE tgrelid = 'item'::regclass AND tgname = 'architect_audit' \gset
 SELECT architect.audit_disable('item');
 SELECT numbers, try_options(format('%L', format('{"exclude": ["a"], "exclude_attnums": %s, "source": %s}', numbers, :'witness')))
-FROM unnest('{[2],[3],[],"[2,3]",[0],[-1],[-7],[4],[1000],[32767],[32768],[-32768],[1e10],[2.4],[1e400],"[\"2\"]",[null],[[2]],"{\"a\":2}",2,"\"2\"","null",true}'::text[])
+FROM unnest('{[2],[3],[],"[2,3]",[0],[-1],[-7],[4],[1000],[32767],[32768],[-32768],[1e10],[2.4],[1e400],
+             "[\"2\"]",[null],[[2]],"{\"a\":2}",2,"\"2\"","null",true}'::text[])
      WITH ORDINALITY AS given (numbers, ordinal)
 ORDER BY ordinal;
 SELECT numbers, try_options(format('%L', format('{"key": ["id"], "key_attnums": %s, "source": %s}', numbers, :'witness')))

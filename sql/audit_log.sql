@@ -57,7 +57,10 @@ DECLARE
     part regclass;
     dropped integer := 0;
 BEGIN
-    FOR part IN SELECT inhrelid FROM pg_inherits WHERE inhparent = 'architect.audit_log'::regclass AND inhrelid <> 'architect.audit_log_default'::regclass LOOP
+    FOR part IN
+        SELECT inhrelid FROM pg_inherits
+        WHERE inhparent = 'architect.audit_log'::regclass AND inhrelid <> 'architect.audit_log_default'::regclass
+    LOOP
         EXECUTE format('DROP TABLE %s', part);
         dropped := dropped + 1;
     END LOOP;
@@ -88,7 +91,8 @@ RESET ALL;
 SELECT architect.audit_maintain() > 0 AS made;
 SELECT count(*) AS wrong_bounds
 FROM pg_inherits
-CROSS JOIN LATERAL (SELECT substring(pg_get_expr(relpartbound, oid) FROM $$FROM \('([^']*)'\)$$)::timestamptz AS lower FROM pg_class WHERE oid = inhrelid) AS bound
+CROSS JOIN LATERAL (SELECT substring(pg_get_expr(relpartbound, oid) FROM $$FROM \('([^']*)'\)$$)::timestamptz AS lower
+                    FROM pg_class WHERE oid = inhrelid) AS bound
 WHERE inhparent = 'architect.audit_log'::regclass AND lower AT TIME ZONE 'UTC' <> date_trunc('day', lower AT TIME ZONE 'UTC');
 INSERT INTO audit_log.note VALUES (4, 'today');
 SELECT tableoid = 'architect.audit_log_default'::regclass AS in_default FROM architect.audit_log WHERE record_id = '4';
@@ -96,7 +100,12 @@ SELECT tableoid = 'architect.audit_log_default'::regclass AS in_default FROM arc
 SET architect.audit_partition = 'hour';
 
 -- A partition that is detached, and a log without any, are no reason to lose a row.
-DO $$ BEGIN EXECUTE format('ALTER TABLE architect.audit_log DETACH PARTITION %s', (SELECT tableoid::regclass FROM architect.audit_log WHERE record_id = '4')); END $$;
+DO $$
+BEGIN
+    EXECUTE format('ALTER TABLE architect.audit_log DETACH PARTITION %s',
+                   (SELECT tableoid::regclass FROM architect.audit_log WHERE record_id = '4'));
+END
+$$;
 INSERT INTO audit_log.note VALUES (5, 'in default');
 SELECT record_id FROM architect.audit_log WHERE record_id IN ('4', '5');
 
@@ -150,9 +159,11 @@ $$;
 SET enable_seqscan = off;
 SELECT operation, record_id FROM architect.audit_log WHERE new_values ->> 't' = 'found' AND operation = 'INSERT';
 SELECT operation, record_id FROM architect.audit_log WHERE new_values @> '{"t": "after an error"}';
-SELECT operation FROM architect.audit_log WHERE record_id = '8' AND table_id = (SELECT table_id FROM architect.audit_tables WHERE relation = 'audit_log.note'::regclass);
+SELECT operation FROM architect.audit_log WHERE record_id = '8'
+  AND table_id = (SELECT table_id FROM architect.audit_tables WHERE relation = 'audit_log.note'::regclass);
 RESET enable_seqscan;
-SELECT count(*) AS lost FROM audit_log.note WHERE (id = 8 OR id > 1000) AND NOT EXISTS (SELECT FROM architect.audit_log WHERE record_id = note.id::text);
+SELECT count(*) AS lost FROM audit_log.note
+WHERE (id = 8 OR id > 1000) AND NOT EXISTS (SELECT FROM architect.audit_log WHERE record_id = note.id::text);
 -- Columns are the log's own, no more and no less.
 ALTER TABLE architect.audit_log ADD COLUMN extra text;
 -- fails: there is one too many

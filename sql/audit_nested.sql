@@ -98,7 +98,8 @@ CREATE TABLE doc (id integer PRIMARY KEY, j json, b jsonb);
 SELECT architect.audit_enable('doc');
 INSERT INTO doc VALUES
     (1, '{"a": 1,   "a": 2, "b" : [1.0, null]}', '{"b": [1.0, null, {"c": "d"}], "a": {}}'),
-    (2, 'null', 'null'), (3, NULL, NULL), (4, '"text"', '"text"'), (5, '1.50', '1.50'), (6, 'true', 'false'), (7, '[]', '[]'), (8, '{"": 1}', '{"": 1}'),
+    (2, 'null', 'null'), (3, NULL, NULL), (4, '"text"', '"text"'), (5, '1.50', '1.50'), (6, 'true', 'false'), (7, '[]', '[]'),
+    (8, '{"": 1}', '{"": 1}'),
     (9, E'"\\u20ac"', E'"\\u20ac \\" \\\\"'), (10, '-0', '-0'), (11, '1e40', '1e40'), (12, '""', '""');
 SELECT record_id, new_values -> 'j' AS json, new_values -> 'b' AS jsonb, new_values -> '' AS json_nulls,
        (new_values ->> 'j')::json::text = doc.j::text AS json_same,

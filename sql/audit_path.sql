@@ -66,7 +66,8 @@ SELECT 1 + 1;
 -- all functions and views are called; nothing of the traps runs with anybody's rights.
 CREATE EXTENSION pg_architect;
 SET SESSION AUTHORIZATION regress_path_owner;
-CREATE TABLE audit_path.item (id pg_catalog.int4 PRIMARY KEY, a pg_catalog.text, at pg_catalog.timestamptz, c pg_catalog.regclass, n pg_catalog.numeric[]);
+CREATE TABLE audit_path.item (id pg_catalog.int4 PRIMARY KEY, a pg_catalog.text, at pg_catalog.timestamptz,
+    c pg_catalog.regclass, n pg_catalog.numeric[]);
 SELECT architect.audit_enable('audit_path.item', exclude => '{at}', mask => '{a}', condition => 'id IS NOT NULL', truncate => 'rows');
 INSERT INTO audit_path.item VALUES (1, 'a', NULL, 'pg_catalog.pg_class', '{1.50}'), (2, NULL, NULL, 'evil.pg_class', NULL);
 UPDATE audit_path.item SET a = 'b', n = '{2}';

@@ -151,7 +151,8 @@ CREATE TABLE audit_security_other.trap (id audit_security_other.watched PRIMARY 
 CREATE INDEX ON audit_security_other.trap ((audit_security_other.who()));
 CREATE INDEX ON audit_security_other.trap (a) WHERE audit_security_other.who() = 1;
 INSERT INTO audit_security_other.trap VALUES (1);
-SELECT architect.audit_enable('audit_security_other.trap', condition => 'audit_security_other.who() = id::audit_security_other.watched', truncate => 'rows');
+SELECT architect.audit_enable('audit_security_other.trap',
+    condition => 'audit_security_other.who() = id::audit_security_other.watched', truncate => 'rows');
 INSERT INTO audit_security_other.trap VALUES (2);
 UPDATE audit_security_other.trap SET a = 2;
 TRUNCATE audit_security_other.trap;

@@ -122,6 +122,7 @@ SELECT table_name, operation, count(*), count(DISTINCT record_id) AS records FRO
 -- what is logged so far, and a failure that they catch takes nothing else with it.
 CREATE TABLE top (id integer PRIMARY KEY);
 CREATE TABLE below (id integer PRIMARY KEY, top integer REFERENCES top ON DELETE CASCADE);
+CREATE TABLE beside (id integer PRIMARY KEY, top integer REFERENCES top ON DELETE CASCADE);
 CREATE TABLE kind (id integer PRIMARY KEY);
 CREATE TABLE limited (id integer PRIMARY KEY, kind integer REFERENCES kind);
 CREATE FUNCTION fail_safely() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -131,17 +132,25 @@ BEGIN
     EXCEPTION WHEN foreign_key_violation THEN
         INSERT INTO limited VALUES (old.id, 1);
     END;
+    RETURN NULL;
+END
+$$;
+CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
     RAISE NOTICE '% deleted so far', (SELECT count(*) FROM architect.audit_log WHERE table_name = 'top' AND operation = 'DELETE');
     RETURN NULL;
 END
 $$;
 CREATE TRIGGER below AFTER DELETE ON below FOR EACH ROW EXECUTE FUNCTION fail_safely();
+CREATE TRIGGER beside AFTER DELETE ON beside FOR EACH ROW EXECUTE FUNCTION tell();
 SELECT architect.audit_enable('top'), architect.audit_enable('limited');
 INSERT INTO kind VALUES (1);
-INSERT INTO top VALUES (1), (2);
+INSERT INTO top VALUES (1), (2), (3), (4);
 INSERT INTO below VALUES (10, 1), (20, 2);
+INSERT INTO beside VALUES (30, 3), (40, 4);
 SELECT count(*) FROM news();
-DELETE FROM top;
+DELETE FROM top WHERE id IN (1, 2);
+DELETE FROM top WHERE id IN (3, 4);
 SELECT table_name, operation, record_id FROM news() ORDER BY record_id COLLATE "C";
 
 -- A deferred trigger changes rows at the end of the transaction, under its actor.
