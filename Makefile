@@ -31,12 +31,14 @@ OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 PG_CPPFLAGS = -I$(srcdir)/src -DARCHITECT_VERSION='"$(EXTVERSION)"'
 
 # The install script: header, then the tables of every part, then the rest of
-# every part.  There a leading CREATE OR REPLACE becomes CREATE, so that an
+# every part: <part>.sql and then <part>_<topic>.sql.  There a leading CREATE OR REPLACE becomes CREATE, so that an
 # object made beforehand by somebody else is an error and not ours.
 INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql
+PART_SQL := $(foreach part,$(PARTS),$(srcdir)/sql/install/$(part).sql \
+	$(sort $(wildcard $(srcdir)/sql/install/$(part)_*.sql)))
 INSTALL_PARTS = $(srcdir)/sql/install/header.sql \
 	$(wildcard $(PARTS:%=$(srcdir)/sql/install/%.tables.sql)) \
-	$(PARTS:%=$(srcdir)/sql/install/%.sql)
+	$(PART_SQL)
 
 # An update script: its hand-written delta, then the same parts unchanged.
 UPGRADES := $(notdir $(wildcard $(srcdir)/sql/upgrade/*--*.sql))
@@ -79,8 +81,8 @@ META.json: META.json.in $(EXTENSION).control
 $(INSTALL_SQL): $(INSTALL_PARTS) $(EXTENSION).control
 	sed 's/^CREATE OR REPLACE /CREATE /' $(INSTALL_PARTS) > $@.tmp && mv $@.tmp $@
 
-$(UPGRADE_SQL): $(EXTENSION)--%: sql/upgrade/% $(PARTS:%=sql/install/%.sql) sql/upgrade/header.sql
-	cat $(srcdir)/sql/upgrade/header.sql $< $(PARTS:%=$(srcdir)/sql/install/%.sql) > $@.tmp && mv $@.tmp $@
+$(UPGRADE_SQL): $(EXTENSION)--%: sql/upgrade/% $(PART_SQL) sql/upgrade/header.sql
+	cat $(srcdir)/sql/upgrade/header.sql $< $(PART_SQL) > $@.tmp && mv $@.tmp $@
 
 # A header or the version touches everything that may include it.
 $(OBJS) $(OBJS:.o=.bc): $(OUR_HEADERS) $(EXTENSION).control

@@ -76,7 +76,7 @@ install("pg_architect--$newer.sql");
 # The older version has no audit_status, another version() and an older table.
 edit('pg_architect.control', sub { s/^(default_version = ).*$/$1'$older'/m });
 edit('sql/install/audit.tables.sql', sub { s/^CREATE TABLE architect\.audit_later.*//ms });
-edit('sql/install/audit.sql', sub { s/^CREATE OR REPLACE VIEW architect\.audit_status.*//ms });
+edit('sql/install/audit_status.sql', sub { s/^CREATE OR REPLACE VIEW architect\.audit_status.*//ms });
 edit('sql/install/core.sql', sub { s/version of the loaded library/an old comment/ });
 edit('sql/install/core.sql', sub { s/STABLE STRICT PARALLEL SAFE/VOLATILE/ });
 install("pg_architect--$older.sql");
