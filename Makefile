@@ -16,6 +16,7 @@ OBJS = \
 	src/audit/audit.o \
 	src/audit/actor.o \
 	src/audit/capture.o \
+	src/audit/commit.o \
 	src/audit/condition.o \
 	src/audit/enable.o \
 	src/audit/image.o \
@@ -31,8 +32,9 @@ OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 PG_CPPFLAGS = -I$(srcdir)/src -DARCHITECT_VERSION='"$(EXTVERSION)"'
 
 # The install script: header, then the tables of every part, then the rest of
-# every part: <part>.sql and then <part>_<topic>.sql.  There a leading CREATE OR REPLACE becomes CREATE, so that an
-# object made beforehand by somebody else is an error and not ours.
+# every part: <part>.sql and then <part>_<topic>.sql.  There a leading CREATE OR
+# REPLACE becomes CREATE, so that an object made beforehand by somebody else is an
+# error and not ours.
 INSTALL_SQL = $(EXTENSION)--$(EXTVERSION).sql
 PART_SQL := $(foreach part,$(PARTS),$(srcdir)/sql/install/$(part).sql \
 	$(sort $(wildcard $(srcdir)/sql/install/$(part)_*.sql)))

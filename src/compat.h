@@ -10,6 +10,7 @@
 
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "catalog/pg_class.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
@@ -45,6 +46,28 @@ architect_insert_index_entries(ResultRelInfo *relation, TupleTableSlot *slot,
 #else
 	ExecInsertIndexTuples(relation, slot, estate, false, false, NULL, NIL);
 #endif
+}
+
+/*
+ * Brackets inserts into an index.  From 17 on an access method may keep a buffer
+ * pinned in between, which an error releases behind its back.
+ */
+static inline Relation
+architect_begin_index_inserts(Oid index, IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	info->ii_AmCache = NULL;
+#endif
+	return index_open(index, RowExclusiveLock);
+}
+
+static inline void
+architect_end_index_inserts(Relation index, IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	index_insert_cleanup(index, info);
+#endif
+	index_close(index, NoLock);
 }
 
 /* From 18 on a NOT NULL can be NOT VALID, and then says nothing of old rows. */

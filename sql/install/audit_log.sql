@@ -1,5 +1,31 @@
 -- audit: the log, its partitions, and the register of tables.
 
+CREATE OR REPLACE FUNCTION architect._audit_note(
+        table_id integer, table_schema text, table_name text, operation text, record_id text, context jsonb)
+    RETURNS bigint
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_audit_note_sql';
+REVOKE ALL ON FUNCTION architect._audit_note(integer, text, text, text, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_note(integer, text, text, text, text, jsonb) IS
+    'adds to the log what is no change of a row; returns its id';
+
+CREATE OR REPLACE FUNCTION architect._audit_note(
+        table_id integer, operation text, record_id text, context jsonb)
+    RETURNS bigint
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT architect._audit_note(noted.table_id, coalesce(namespace.nspname, '?'), coalesce(class.relname, '?'),
+                                 operation, record_id, context)
+    FROM (SELECT table_id) AS noted
+    LEFT JOIN architect.audit_tables AS registered ON registered.table_id = noted.table_id
+    LEFT JOIN pg_class AS class ON class.oid = registered.relation
+    LEFT JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_note(integer, text, text, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_note(integer, text, text, jsonb) IS
+    'the same, under the present name of the table';
+
 CREATE OR REPLACE FUNCTION architect._audit_partition()
     RETURNS text
     LANGUAGE C STABLE PARALLEL SAFE
@@ -146,6 +172,36 @@ COMMENT ON FUNCTION architect.audit_maintain() IS
 'make the partitions of the audit log that will be needed next; call it once a day
 SELECT architect.audit_maintain();';
 
+CREATE OR REPLACE FUNCTION architect._audit_make_commits()
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+    SET default_tablespace = ''
+AS $function$
+BEGIN
+    -- The order of the columns is known to the library (src/audit/commit.c).
+    CREATE TABLE architect.audit_commits (
+        transaction_id xid8 NOT NULL,
+        began_at timestamptz NOT NULL,
+        committed_at timestamptz NOT NULL
+    ) USING heap;
+    CREATE INDEX audit_commits_committed_at_idx ON architect.audit_commits (committed_at);
+    ALTER TABLE architect.audit_commits REPLICA IDENTITY FULL;
+    REVOKE ALL ON architect.audit_commits FROM PUBLIC;
+    GRANT SELECT ON architect.audit_commits TO PUBLIC;
+    COMMENT ON TABLE architect.audit_commits IS
+'when a transaction logged its first change and when it committed, where that was a while later
+SELECT * FROM architect.audit_commits ORDER BY committed_at DESC LIMIT 10;';
+    COMMENT ON COLUMN architect.audit_commits.transaction_id IS 'as in architect.audit_log';
+    COMMENT ON COLUMN architect.audit_commits.began_at IS 'changed_at of its first change';
+    COMMENT ON COLUMN architect.audit_commits.committed_at IS
+        'time at which it was about to commit, or was prepared';
+END
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_make_commits() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_make_commits() IS
+    'makes the table of the times of commits';
+
 CREATE OR REPLACE FUNCTION architect._audit_make_log()
     RETURNS void
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -167,11 +223,16 @@ BEGIN
         session_role text,
         old_values jsonb,
         new_values jsonb,
-        context jsonb
+        context jsonb,
+        new_record_id text COLLATE "C"
     ) PARTITION BY RANGE (changed_at);
     CREATE SEQUENCE architect.audit_log_id_seq OWNED BY architect.audit_log.id;
     -- Compared byte by byte, which is all that looking a record up needs.
     CREATE INDEX audit_log_record_idx ON architect.audit_log (record_id text_pattern_ops, table_id);
+    CREATE INDEX audit_log_new_record_idx ON architect.audit_log (new_record_id text_pattern_ops, table_id)
+        WHERE new_record_id IS NOT NULL;
+    CREATE INDEX audit_log_transaction_idx ON architect.audit_log (transaction_id);
+    CREATE INDEX audit_log_changed_at_idx ON architect.audit_log USING brin (changed_at) WITH (pages_per_range = 32);
 
     REVOKE ALL ON architect.audit_log FROM PUBLIC;
     GRANT SELECT ON architect.audit_log TO PUBLIC;
@@ -189,7 +250,8 @@ SELECT * FROM architect.audit_log WHERE table_name = ''orders'' AND record_id = 
     COMMENT ON COLUMN architect.audit_log.transaction_id IS 'transaction that made the change';
     COMMENT ON COLUMN architect.audit_log.table_id IS
         'number of the table in architect.audit_tables; stays when the table is renamed';
-    COMMENT ON COLUMN architect.audit_log.operation IS 'INSERT, UPDATE, DELETE or TRUNCATE';
+    COMMENT ON COLUMN architect.audit_log.operation IS
+        'INSERT, UPDATE, DELETE or TRUNCATE; or what is no change: BASELINE, GAP, ERASE, RETAIN, HOLD, RELEASE';
     COMMENT ON COLUMN architect.audit_log.table_schema IS
         'schema of the table at the time of the change';
     COMMENT ON COLUMN architect.audit_log.table_name IS
@@ -204,6 +266,8 @@ SELECT * FROM architect.audit_log WHERE table_name = ''orders'' AND record_id = 
     COMMENT ON COLUMN architect.audit_log.new_values IS 'the row, or its changed columns, after';
     COMMENT ON COLUMN architect.audit_log.context IS
         'context of audit_set_actor, and what architect.audit_context adds';
+    COMMENT ON COLUMN architect.audit_log.new_record_id IS
+        'record_id after an UPDATE that changed the key';
 
     PERFORM architect._audit_maintain();
 END
@@ -219,13 +283,17 @@ CREATE OR REPLACE FUNCTION architect._audit_prepare(target regclass)
 AS $function$
 BEGIN
     IF EXISTS (SELECT FROM architect.audit_tables AS registered WHERE registered.relation = target)
-       AND to_regclass('architect.audit_log') IS NOT NULL THEN
+       AND to_regclass('architect.audit_log') IS NOT NULL
+       AND to_regclass('architect.audit_commits') IS NOT NULL THEN
         RETURN 0;
     END IF;
 
     LOCK TABLE architect.audit_tables IN SHARE ROW EXCLUSIVE MODE;
     IF to_regclass('architect.audit_log') IS NULL THEN
         PERFORM architect._audit_make_log();
+    END IF;
+    IF to_regclass('architect.audit_commits') IS NULL THEN
+        PERFORM architect._audit_make_commits();
     END IF;
     INSERT INTO architect.audit_tables (relation) VALUES (target) ON CONFLICT DO NOTHING;
     RETURN 1;

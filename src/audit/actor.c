@@ -70,8 +70,8 @@ merge_contexts(Datum left, Datum right)
 /*
  * Returns {name: value} as jsonb.
  */
-static Datum
-make_context(const char *name, const char *value)
+Jsonb *
+architect_audit_make_context(const char *name, const char *value)
 {
 	JsonbParseState *state = NULL;
 	JsonbValue	string = {.type = jbvString};
@@ -83,7 +83,7 @@ make_context(const char *name, const char *value)
 	string.val.string.val = unconstify(char *, value);
 	string.val.string.len = strlen(value);
 	pushJsonbValue(&state, WJB_VALUE, &string);
-	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
 /*
@@ -125,7 +125,7 @@ session_context(void)
 		char	   *value = strcmp(name, "application_name") == 0 ? application_name : client_address();
 
 		if (value != NULL)
-			context = merge_contexts(context, make_context(name, value));
+			context = merge_contexts(context, JsonbPGetDatum(architect_audit_make_context(name, value)));
 	}
 	return context;
 }
@@ -186,14 +186,14 @@ architect_audit_actor(Datum *changed_by, Datum *session_role, Datum *context)
 }
 
 /*
- * Returns this transaction's context with one member more.
+ * Returns this transaction's context with the members of another.
  */
 Datum
-architect_audit_context_with(const char *name, const char *value)
+architect_audit_context_with(Jsonb *more)
 {
 	if (!resolved)
 		resolve();
-	return merge_contexts(context_value, make_context(name, value));
+	return merge_contexts(context_value, JsonbPGetDatum(more));
 }
 
 /*

@@ -44,7 +44,16 @@ typedef enum AuditOperation
 	AUDIT_OPERATION_INSERT,
 	AUDIT_OPERATION_UPDATE,
 	AUDIT_OPERATION_DELETE,
-	AUDIT_OPERATION_TRUNCATE
+	AUDIT_OPERATION_TRUNCATE,
+
+	/* What is no change. */
+	AUDIT_OPERATION_BASELINE,	/* a row as it was found */
+	AUDIT_OPERATION_GAP,		/* the table may have changed unseen */
+	AUDIT_OPERATION_ERASE,		/* values were removed from the log */
+	AUDIT_OPERATION_RETAIN,		/* old rows were removed from the log */
+	AUDIT_OPERATION_HOLD,		/* no removal from here on */
+	AUDIT_OPERATION_RELEASE,	/* the end of that */
+	AUDIT_OPERATIONS
 } AuditOperation;
 
 /* A column that goes into the log, under its name in the root table. */
@@ -94,7 +103,8 @@ typedef struct AuditEvent
 	text	   *record_id;		/* NULL where the event is the whole table's */
 	Jsonb	   *old_values;
 	Jsonb	   *new_values;
-	Relation	partition;		/* named in the event's context, if not NULL */
+	text	   *new_record_id;	/* after an UPDATE that changed the key */
+	Jsonb	   *context;		/* added to that of the transaction, if not NULL */
 } AuditEvent;
 
 /* audit.c */
@@ -102,7 +112,8 @@ extern void architect_audit_init(void);
 
 /* actor.c */
 extern void architect_audit_actor(Datum *changed_by, Datum *session_role, Datum *context);
-extern Datum architect_audit_context_with(const char *name, const char *value);
+extern Jsonb *architect_audit_make_context(const char *name, const char *value);
+extern Datum architect_audit_context_with(Jsonb *more);
 extern void architect_audit_actor_init(void);
 
 /* condition.c */
@@ -115,7 +126,10 @@ extern text *architect_audit_record_id(AuditTable *table, TupleTableSlot *slot);
 
 /* log.c */
 extern void architect_audit_append(AuditTable *table, const AuditEvent *event);
+extern int64 architect_audit_note(AuditTable *table, const AuditEvent *event);
 extern void architect_audit_log_init(void);
+
+extern void architect_audit_store_pending(void);
 
 /* number.c */
 extern int64 architect_audit_take_numbers(Oid sequence_id, int count);

@@ -84,6 +84,20 @@ changed_columns(AuditTable *table, TupleTableSlot *old, TupleTableSlot *new)
 }
 
 /*
+ * True when the set has a column of the key.
+ */
+static bool
+has_key_column(AuditTable *table, const AuditColumnSet *set)
+{
+	for (int i = 0; i < set->count; i++)
+	{
+		if (table->columns[set->columns[i]].in_key)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Reduces the set to columns of the key.
  */
 static void
@@ -139,6 +153,8 @@ capture_update(AuditTable *table, TupleTableSlot *old, TupleTableSlot *new)
 		return;
 
 	event.record_id = architect_audit_record_id(table, old);
+	if (has_key_column(table, &set))
+		event.new_record_id = architect_audit_record_id(table, new);
 	if (table->capture == AUDIT_CAPTURE_FULL)
 		set = all_columns(table);
 	else if (table->capture == AUDIT_CAPTURE_KEYS)

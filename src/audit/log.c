@@ -44,11 +44,17 @@
 /* Longest record_id: its index entry has to fit. */
 #define RECORD_ID_BYTES	2600
 
-static const char *const operation_names[] = {
+static const char *const operation_names[AUDIT_OPERATIONS] = {
 	[AUDIT_OPERATION_INSERT] = "INSERT",
 	[AUDIT_OPERATION_UPDATE] = "UPDATE",
 	[AUDIT_OPERATION_DELETE] = "DELETE",
 	[AUDIT_OPERATION_TRUNCATE] = "TRUNCATE",
+	[AUDIT_OPERATION_BASELINE] = "BASELINE",
+	[AUDIT_OPERATION_GAP] = "GAP",
+	[AUDIT_OPERATION_ERASE] = "ERASE",
+	[AUDIT_OPERATION_RETAIN] = "RETAIN",
+	[AUDIT_OPERATION_HOLD] = "HOLD",
+	[AUDIT_OPERATION_RELEASE] = "RELEASE",
 };
 
 /* A log row that is not stored yet. */
@@ -66,6 +72,7 @@ static PendingRow *pending = NULL;
 static int	pending_size = 0;
 static int	npending = 0;
 static int	nnumbered = 0;		/* of them, from the first */
+static int64 last_number = 0;	/* given to a row */
 static Size pending_bytes = 0;
 static bool storing = false;
 
@@ -178,6 +185,7 @@ number_pending(void)
 		HeapTupleHeader header = pending[nnumbered].tuple->t_data;
 
 		memcpy((char *) header + header->t_hoff, &id, sizeof(id));
+		last_number = id;
 	}
 }
 
@@ -198,8 +206,8 @@ truncate_pending(int count)
  * Stores the pending rows of the current subtransaction.  Those of its parents
  * stand before them and stay: only the parent can store them.
  */
-static void
-store_pending(void)
+void
+architect_audit_store_pending(void)
 {
 	SubTransactionId subxact = GetCurrentSubTransactionId();
 	int			first = npending;
@@ -302,20 +310,6 @@ check_record_id(text *record_id)
 }
 
 /*
- * The partition's name as it goes into a context, whatever settings say.
- */
-static char *
-partition_name(Relation partition)
-{
-	int			pin_level = architect_audit_pin(AUDIT_PIN_NAMES);
-	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(partition)),
-												  RelationGetRelationName(partition));
-
-	architect_audit_unpin(pin_level);
-	return name;
-}
-
-/*
  * Adds an event to the log of this transaction.
  */
 void
@@ -332,16 +326,18 @@ architect_audit_append(AuditTable *table, const AuditEvent *event)
 	if (log_desc == NULL)
 		prepare_session();
 	check_record_id(event->record_id);
+	check_record_id(event->new_record_id);
 	if (batch_is_full())
-		store_pending();
+		architect_audit_store_pending();
 	architect_audit_actor(&changed_by, &session_role, &context);
-	if (event->partition != NULL)
-		context = architect_audit_context_with("partition", partition_name(event->partition));
+	if (event->context != NULL)
+		context = architect_audit_context_with(event->context);
 
 	row = next_pending();
 	row->changed_at = GetCurrentTimestamp();
 	row->subxact = GetCurrentSubTransactionId();
 	row->command = GetCurrentCommandId(true);
+	architect_audit_commit_note(row->changed_at);
 
 	values[LOG_ID] = Int64GetDatum(0);
 	values[LOG_CHANGED_AT] = TimestampTzGetDatum(row->changed_at);
@@ -356,6 +352,7 @@ architect_audit_append(AuditTable *table, const AuditEvent *event)
 	values[LOG_OLD_VALUES] = value_or_null(PointerGetDatum(event->old_values), &nulls[LOG_OLD_VALUES]);
 	values[LOG_NEW_VALUES] = value_or_null(PointerGetDatum(event->new_values), &nulls[LOG_NEW_VALUES]);
 	values[LOG_CONTEXT] = value_or_null(context, &nulls[LOG_CONTEXT]);
+	values[LOG_NEW_RECORD_ID] = value_or_null(PointerGetDatum(event->new_record_id), &nulls[LOG_NEW_RECORD_ID]);
 
 	caller = MemoryContextSwitchTo(pending_context);
 	row->tuple = heap_form_tuple(log_desc, values, nulls);
@@ -365,7 +362,49 @@ architect_audit_append(AuditTable *table, const AuditEvent *event)
 	npending++;
 
 	if (committing || table->store_at_once)
-		store_pending();
+		architect_audit_store_pending();
+}
+
+/*
+ * Adds an event that is no change of a row, and stores it at once; returns its
+ * number.
+ */
+int64
+architect_audit_note(AuditTable *table, const AuditEvent *event)
+{
+	architect_audit_append(table, event);
+	architect_audit_store_pending();
+	return last_number;
+}
+
+PG_FUNCTION_INFO_V1(architect_audit_note_sql);
+
+/*
+ * architect._audit_note(table_id, table_schema, table_name, operation, record_id, context)
+ */
+Datum
+architect_audit_note_sql(PG_FUNCTION_ARGS)
+{
+	AuditTable	table = {
+		.table_id = PG_GETARG_INT32(0),
+		.schema_name = PG_GETARG_DATUM(1),
+		.table_name = PG_GETARG_DATUM(2)
+	};
+	char	   *operation = text_to_cstring(PG_GETARG_TEXT_PP(3));
+	AuditEvent	event = {
+		.operation = AUDIT_OPERATIONS,
+		.record_id = PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4),
+		.context = PG_ARGISNULL(5) ? NULL : PG_GETARG_JSONB_P(5)
+	};
+
+	for (int i = AUDIT_OPERATION_BASELINE; i < AUDIT_OPERATIONS; i++)
+	{
+		if (strcmp(operation, operation_names[i]) == 0)
+			event.operation = i;
+	}
+	if (event.operation == AUDIT_OPERATIONS)
+		elog(ERROR, "unknown operation \"%s\"", operation);
+	PG_RETURN_INT64(architect_audit_note(&table, &event));
 }
 
 /*
@@ -389,7 +428,7 @@ static void
 store_before_read(QueryDesc *query, int eflags)
 {
 	if (npending > 0 && touches_our_schema(query->plannedstmt))
-		store_pending();
+		architect_audit_store_pending();
 
 	if (next_ExecutorStart)
 		next_ExecutorStart(query, eflags);
@@ -402,7 +441,7 @@ store_after_change(QueryDesc *query)
 {
 	if (npending > 0 &&
 		(query->operation != CMD_SELECT || query->plannedstmt->hasModifyingCTE))
-		store_pending();
+		architect_audit_store_pending();
 
 	if (next_ExecutorEnd)
 		next_ExecutorEnd(query);
@@ -415,14 +454,14 @@ store_around_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 					 ProcessUtilityContext context, ParamListInfo params,
 					 QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
 {
-	store_pending();
+	architect_audit_store_pending();
 
 	if (next_ProcessUtility)
 		next_ProcessUtility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
 	else
 		standard_ProcessUtility(pstmt, query, read_only_tree, context, params, environment, dest, completion);
 
-	store_pending();
+	architect_audit_store_pending();
 }
 
 static void
@@ -430,6 +469,18 @@ forget_pending(void)
 {
 	truncate_pending(0);
 	committing = false;
+	architect_audit_commit_forget();
+}
+
+/*
+ * The last moment at which something can be stored.
+ */
+static void
+store_at_commit(void)
+{
+	architect_audit_store_pending();
+	architect_audit_commit_store();
+	committing = true;
 }
 
 static void
@@ -439,8 +490,7 @@ end_transaction(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			store_pending();
-			committing = true;
+			store_at_commit();
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:

@@ -1,6 +1,6 @@
 /*
  * log.h
- *    The audit log as a table: its columns and partitions.
+ *    The audit log as tables: columns, partitions, and times of commits.
  */
 #ifndef ARCHITECT_AUDIT_LOG_H
 #define ARCHITECT_AUDIT_LOG_H
@@ -27,6 +27,7 @@ enum LogColumn
 	LOG_OLD_VALUES,
 	LOG_NEW_VALUES,
 	LOG_CONTEXT,
+	LOG_NEW_RECORD_ID,
 	LOG_COLUMNS
 };
 
@@ -38,6 +39,11 @@ typedef struct AuditLogColumn
 } AuditLogColumn;
 
 extern const AuditLogColumn architect_audit_log_columns[LOG_COLUMNS];
+
+/* commit.c */
+extern void architect_audit_commit_note(TimestampTz changed_at);
+extern void architect_audit_commit_store(void);
+extern void architect_audit_commit_forget(void);
 
 /* partition.c */
 extern Oid	architect_audit_log_relation(const char *name);

@@ -41,7 +41,16 @@ const AuditLogColumn architect_audit_log_columns[LOG_COLUMNS] = {
 	[LOG_OLD_VALUES] = {"old_values", JSONBOID, true},
 	[LOG_NEW_VALUES] = {"new_values", JSONBOID, true},
 	[LOG_CONTEXT] = {"context", JSONBOID, true},
+	[LOG_NEW_RECORD_ID] = {"new_record_id", TEXTOID, true},
 };
+
+/* An index of the partition that needs no executor. */
+typedef struct PlainIndex
+{
+	Oid			index;
+	IndexInfo  *info;
+	AttrNumber	only_not_null;	/* rows where this column is NULL are left out; or 0 */
+} PlainIndex;
 
 /* The partition used last, and the times that belong there: [lower, upper). */
 static struct
@@ -56,11 +65,10 @@ static struct
 	/* What an administrator has added that can refuse a row. */
 	bool		has_constraints;
 
-	/* Its indexes, where all are plain btrees; otherwise the executor's way. */
+	/* Its indexes, where all are plain; otherwise the executor's way. */
 	bool		plain_indexes;
-	List	   *indexes;		/* of Oid */
-	List	   *index_infos;	/* of IndexInfo *, in the same order */
-	MemoryContext context;		/* owns the lists */
+	List	   *indexes;		/* of PlainIndex * */
+	MemoryContext context;		/* owns the list */
 }			target = {false};
 
 static int
@@ -171,14 +179,28 @@ find_partition(TimestampTz at)
 }
 
 /*
+ * The column of a predicate that says no more than that it IS NOT NULL, or 0.
+ */
+static AttrNumber
+only_not_null(List *predicate)
+{
+	NullTest   *test = list_length(predicate) == 1 ? linitial(predicate) : NULL;
+
+	if (test == NULL || !IsA(test, NullTest) || test->nulltesttype != IS_NOT_NULL || !IsA(test->arg, Var))
+		return InvalidAttrNumber;
+	return ((Var *) test->arg)->varattno;
+}
+
+/*
  * True when an entry of the index depends on nothing but columns, and cannot
  * be refused.
  */
 static bool
 is_plain_index(Relation index, IndexInfo *info)
 {
-	return index->rd_rel->relam == BTREE_AM_OID && !info->ii_Unique &&
-		info->ii_Expressions == NIL && info->ii_Predicate == NIL &&
+	return (index->rd_rel->relam == BTREE_AM_OID || index->rd_rel->relam == BRIN_AM_OID) &&
+		!info->ii_Unique && info->ii_Expressions == NIL &&
+		(info->ii_Predicate == NIL || only_not_null(info->ii_Predicate) > 0) &&
 		info->ii_ExclusionOps == NULL && info->ii_ReadyForInserts;
 }
 
@@ -206,6 +228,7 @@ has_constraints(Relation partition)
 static void
 describe_indexes(Relation partition)
 {
+	List	   *oids = RelationGetIndexList(partition);
 	MemoryContext caller;
 	ListCell   *cell;
 
@@ -213,15 +236,17 @@ describe_indexes(Relation partition)
 
 	caller = MemoryContextSwitchTo(target.context);
 	target.plain_indexes = true;
-	target.index_infos = NIL;
-	target.indexes = RelationGetIndexList(partition);
-	foreach(cell, target.indexes)
+	target.indexes = NIL;
+	foreach(cell, oids)
 	{
+		PlainIndex *plain = palloc(sizeof(PlainIndex));
 		Relation	index = index_open(lfirst_oid(cell), RowExclusiveLock);
-		IndexInfo  *info = BuildIndexInfo(index);
 
-		target.plain_indexes &= is_plain_index(index, info);
-		target.index_infos = lappend(target.index_infos, info);
+		plain->index = lfirst_oid(cell);
+		plain->info = BuildIndexInfo(index);
+		plain->only_not_null = only_not_null(plain->info->ii_Predicate);
+		target.plain_indexes &= is_plain_index(index, plain->info);
+		target.indexes = lappend(target.indexes, plain);
 		index_close(index, NoLock);
 	}
 	MemoryContextSwitchTo(caller);
@@ -278,23 +303,27 @@ architect_audit_open_partition(TimestampTz at, TimestampTz *lower, TimestampTz *
 static void
 insert_plain_entries(Relation partition, TupleTableSlot **slots, int nrows)
 {
-	ListCell   *index_cell;
-	ListCell   *info_cell;
+	ListCell   *cell;
 
-	forboth(index_cell, target.indexes, info_cell, target.index_infos)
+	foreach(cell, target.indexes)
 	{
-		Relation	index = index_open(lfirst_oid(index_cell), RowExclusiveLock);
-		IndexInfo  *info = lfirst(info_cell);
+		PlainIndex *plain = lfirst(cell);
+		Relation	index = NULL;
 		Datum		values[INDEX_MAX_KEYS];
 		bool		nulls[INDEX_MAX_KEYS];
 
 		for (int i = 0; i < nrows; i++)
 		{
-			FormIndexDatum(info, slots[i], NULL, values, nulls);
+			if (plain->only_not_null > 0 && slot_attisnull(slots[i], plain->only_not_null))
+				continue;
+			if (index == NULL)
+				index = architect_begin_index_inserts(plain->index, plain->info);
+			FormIndexDatum(plain->info, slots[i], NULL, values, nulls);
 			index_insert(index, values, nulls, &slots[i]->tts_tid, partition,
-						 UNIQUE_CHECK_NO, false, info);
+						 UNIQUE_CHECK_NO, false, plain->info);
 		}
-		index_close(index, NoLock);
+		if (index != NULL)
+			architect_end_index_inserts(index, plain->info);
 	}
 }
 

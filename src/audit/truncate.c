@@ -16,6 +16,8 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "rewrite/rewriteManip.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -133,6 +135,20 @@ capture_rows(AuditTable *table, Relation rel)
 }
 
 /*
+ * The context that names a partition, whatever settings say.
+ */
+static Jsonb *
+name_partition(Relation partition)
+{
+	int			pin_level = architect_audit_pin(AUDIT_PIN_NAMES);
+	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(partition)),
+												  RelationGetRelationName(partition));
+
+	architect_audit_unpin(pin_level);
+	return architect_audit_make_context("partition", name);
+}
+
+/*
  * Logs the one event that a table, or one of its partitions, was emptied.
  */
 static void
@@ -143,7 +159,7 @@ capture_event(AuditTable *table, Relation rel)
 	if (ancestor_is_truncated(rel))
 		return;
 	if (rel->rd_rel->relispartition)
-		event.partition = rel;
+		event.context = name_partition(rel);
 	architect_audit_append(table, &event);
 }
 
