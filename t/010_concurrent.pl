@@ -173,6 +173,8 @@ CREATE EXTENSION amcheck;
 SELECT count(bt_index_check(indexrelid, heapallindexed => true)) > 0
 FROM pg_partition_tree('architect.audit_log')
 JOIN pg_index ON indrelid = relid
+JOIN pg_class ON pg_class.oid = indexrelid
+JOIN pg_am ON pg_am.oid = relam AND amname = 'btree'
 WHERE isleaf
 SQL
 }
