@@ -19,10 +19,14 @@ OBJS = \
 	src/audit/commit.o \
 	src/audit/condition.o \
 	src/audit/enable.o \
+	src/audit/history.o \
 	src/audit/image.o \
+	src/audit/life.o \
 	src/audit/log.o \
 	src/audit/number.o \
 	src/audit/partition.o \
+	src/audit/reader.o \
+	src/audit/record.o \
 	src/audit/table.o \
 	src/audit/truncate.o \
 	src/audit/value.o

@@ -119,6 +119,9 @@ extern void architect_audit_actor_init(void);
 /* condition.c */
 extern char *architect_audit_condition(Relation rel, const char *condition, const char *alias);
 
+/* enable.c */
+extern Relation architect_audit_open_root(Oid target, const char *purpose);
+
 /* image.c */
 extern Jsonb *architect_audit_image(AuditTable *table, const AuditColumnSet *set,
 									TupleTableSlot *slot);
@@ -136,6 +139,7 @@ extern int64 architect_audit_take_numbers(Oid sequence_id, int count);
 
 /* table.c */
 extern AuditTable *architect_audit_table(Relation rel, Trigger *trigger);
+extern int32 architect_audit_table_id(Oid root);
 extern Trigger *architect_audit_find_trigger(Relation rel);
 extern char *architect_audit_witness(Relation root);
 extern List *architect_audit_extend_mask(Relation root, List *mask);

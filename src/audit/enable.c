@@ -162,6 +162,19 @@ check_is_root(Relation rel, const char *purpose)
 }
 
 /*
+ * Opens the table under whose name records are logged, for a caller who owns it;
+ * raises otherwise.  The purpose completes "cannot ...".
+ */
+Relation
+architect_audit_open_root(Oid target, const char *purpose)
+{
+	Relation	rel = open_target(target, purpose);
+
+	check_is_root(rel, purpose);
+	return rel;
+}
+
+/*
  * Says which children an audit of the parent does not reach.
  */
 static void

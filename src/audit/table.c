@@ -228,8 +228,8 @@ get_truncate_option(Jsonb *options)
  * Returns the number under which the table stands in the log, or 0 when it is
  * not registered.
  */
-static int32
-find_table_id(Oid root)
+int32
+architect_audit_table_id(Oid root)
 {
 	Relation	registry = table_open(architect_relation("audit_tables", false), AccessShareLock);
 	Oid			index = architect_relation("audit_tables_relation_key", false);
@@ -453,7 +453,7 @@ read_table(AuditTable *table, Relation rel, Trigger *trigger)
 	table->store_at_once = has_other_after_triggers(rel);
 	root = relation_open(table->root, AccessShareLock);
 
-	table->table_id = find_table_id(table->root);
+	table->table_id = architect_audit_table_id(table->root);
 	if (table->table_id == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -1,0 +1,266 @@
+/*
+ * reader.c
+ *    Rows of the log by record or transaction, straight from the indexes.
+ *
+ * A planned query over every partition of the log would take longer to plan
+ * than these probes take to run.  Partitions are read under the snapshot of the
+ * calling query; one whose index is missing is read from end to end.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_inherits.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/xid8.h"
+
+#include "audit/record.h"
+#include "core/core.h"
+
+static const char *const index_names[AUDIT_LOOKUPS] = {
+	[AUDIT_BY_RECORD] = "audit_log_record_idx",
+	[AUDIT_BY_NEW_RECORD] = "audit_log_new_record_idx",
+	[AUDIT_BY_TRANSACTION] = "audit_log_transaction_idx",
+};
+
+typedef struct ReaderPart
+{
+	Relation	relation;
+	Oid			indexes[AUDIT_LOOKUPS]; /* InvalidOid where there is none */
+} ReaderPart;
+
+struct AuditReader
+{
+	int			nparts;
+	ReaderPart *parts;
+};
+
+/* What to look for. */
+typedef struct Search
+{
+	AuditLookup by;
+	int32		table_id;
+	const char *record_id;		/* NULL for events of the whole table */
+	FullTransactionId transaction;
+} Search;
+
+/*
+ * Finds the indexes of this partition that belong to those of the log.
+ */
+static void
+find_indexes(ReaderPart *part, List *const log_indexes[AUDIT_LOOKUPS])
+{
+	ListCell   *cell;
+
+	foreach(cell, RelationGetIndexList(part->relation))
+	{
+		for (int by = 0; by < AUDIT_LOOKUPS; by++)
+		{
+			if (list_member_oid(log_indexes[by], lfirst_oid(cell)))
+				part->indexes[by] = lfirst_oid(cell);
+		}
+	}
+}
+
+/*
+ * Opens the log with what this session has not stored yet; raises 42P01 where
+ * there is none.
+ */
+AuditReader *
+architect_audit_open_log(void)
+{
+	AuditReader *reader = palloc0(sizeof(AuditReader));
+	Oid			log = architect_relation("audit_log", false);
+	List	   *log_indexes[AUDIT_LOOKUPS] = {NIL};
+	List	   *parts;
+	ListCell   *cell;
+
+	architect_audit_store_pending();
+
+	LockRelationOid(log, AccessShareLock);
+	parts = find_inheritance_children(log, AccessShareLock);
+	for (int by = 0; by < AUDIT_LOOKUPS; by++)
+	{
+		Oid			index = architect_relation(index_names[by], true);
+
+		if (OidIsValid(index))
+			log_indexes[by] = find_inheritance_children(index, NoLock);
+	}
+
+	reader->parts = palloc0(list_length(parts) * sizeof(ReaderPart));
+	foreach(cell, parts)
+	{
+		ReaderPart *part = &reader->parts[reader->nparts++];
+
+		part->relation = table_open(lfirst_oid(cell), NoLock);
+		find_indexes(part, log_indexes);
+	}
+	return reader;
+}
+
+/*
+ * Closes the log; its locks stay, as those of a query would.
+ */
+void
+architect_audit_close_log(AuditReader *reader)
+{
+	for (int i = 0; i < reader->nparts; i++)
+		table_close(reader->parts[i].relation, NoLock);
+}
+
+static char *
+text_or_null(AuditLogRow *row, int column)
+{
+	return row->nulls[column] ? NULL : TextDatumGetCString(row->values[column]);
+}
+
+/*
+ * Returns the row of a tuple, which must live as long.
+ */
+static AuditLogRow *
+make_row(HeapTuple tuple, TupleDesc desc)
+{
+	AuditLogRow *row = palloc(sizeof(AuditLogRow));
+
+	if (desc->natts != LOG_COLUMNS)
+		elog(ERROR, "a partition of the audit log has %d columns", desc->natts);
+	heap_deform_tuple(tuple, desc, row->values, row->nulls);
+
+	row->id = DatumGetInt64(row->values[LOG_ID]);
+	row->table_id = DatumGetInt32(row->values[LOG_TABLE_ID]);
+	row->transaction = DatumGetFullTransactionId(row->values[LOG_TRANSACTION_ID]);
+	row->operation = TextDatumGetCString(row->values[LOG_OPERATION])[0];
+	row->record_id = text_or_null(row, LOG_RECORD_ID);
+	row->new_record_id = text_or_null(row, LOG_NEW_RECORD_ID);
+	row->old_values = row->nulls[LOG_OLD_VALUES] ? NULL : DatumGetJsonbP(row->values[LOG_OLD_VALUES]);
+	row->new_values = row->nulls[LOG_NEW_VALUES] ? NULL : DatumGetJsonbP(row->values[LOG_NEW_VALUES]);
+	return row;
+}
+
+static bool
+is_same_text(const char *left, const char *right)
+{
+	return left == NULL || right == NULL ? left == right : strcmp(left, right) == 0;
+}
+
+/*
+ * True when the row is one that is looked for, which only a scan without index
+ * leaves open.
+ */
+static bool
+is_found(const Search *search, const AuditLogRow *row)
+{
+	if (search->by == AUDIT_BY_TRANSACTION)
+		return FullTransactionIdEquals(row->transaction, search->transaction);
+	return row->table_id == search->table_id &&
+		is_same_text(search->by == AUDIT_BY_RECORD ? row->record_id : row->new_record_id, search->record_id);
+}
+
+/*
+ * Fills in the keys of an index scan and returns how many there are.
+ */
+static int
+make_keys(const Search *search, ScanKeyData *keys)
+{
+	AttrNumber	record = (search->by == AUDIT_BY_RECORD ? LOG_RECORD_ID : LOG_NEW_RECORD_ID) + 1;
+
+	if (search->by == AUDIT_BY_TRANSACTION)
+	{
+		ScanKeyInit(&keys[0], LOG_TRANSACTION_ID + 1, BTEqualStrategyNumber, F_XID8EQ,
+					FullTransactionIdGetDatum(search->transaction));
+		return 1;
+	}
+
+	if (search->record_id == NULL)
+		ScanKeyEntryInitialize(&keys[0], SK_ISNULL | SK_SEARCHNULL, record, InvalidStrategy,
+							   InvalidOid, InvalidOid, InvalidOid, (Datum) 0);
+	else
+		ScanKeyInit(&keys[0], record, BTEqualStrategyNumber, F_TEXTEQ, CStringGetTextDatum(search->record_id));
+	ScanKeyInit(&keys[1], LOG_TABLE_ID + 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(search->table_id));
+	return 2;
+}
+
+/*
+ * Appends what one partition has.
+ */
+static List *
+search_part(List *rows, const ReaderPart *part, const Search *search)
+{
+	Oid			index = part->indexes[search->by];
+	ScanKeyData keys[2];
+	int			nkeys = OidIsValid(index) ? make_keys(search, keys) : 0;
+	SysScanDesc scan = systable_beginscan(part->relation, index, OidIsValid(index),
+										  GetActiveSnapshot(), nkeys, keys);
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "architect audit search",
+												  ALLOCSET_SMALL_SIZES);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		TupleDesc	desc = RelationGetDescr(part->relation);
+		MemoryContext caller = MemoryContextSwitchTo(scratch);
+		bool		found;
+
+		CHECK_FOR_INTERRUPTS();
+		found = is_found(search, make_row(tuple, desc));
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(scratch);
+		if (found)
+			rows = lappend(rows, make_row(heap_copytuple(tuple), desc));
+	}
+	systable_endscan(scan);
+	MemoryContextDelete(scratch);
+	return rows;
+}
+
+/*
+ * Orders rows of the log by id, for list_sort().
+ */
+int
+architect_audit_compare_rows(const ListCell *left, const ListCell *right)
+{
+	int64		a = ((AuditLogRow *) lfirst(left))->id;
+	int64		b = ((AuditLogRow *) lfirst(right))->id;
+
+	return a < b ? -1 : a > b;
+}
+
+static List *
+search_log(AuditReader *reader, const Search *search)
+{
+	List	   *rows = NIL;
+
+	for (int i = 0; i < reader->nparts; i++)
+		rows = search_part(rows, &reader->parts[i], search);
+	list_sort(rows, architect_audit_compare_rows);
+	return rows;
+}
+
+/*
+ * Returns the rows (AuditLogRow *) of a record, or those of the whole table for
+ * a record_id of NULL, in the order of their ids.
+ */
+List *
+architect_audit_record_rows(AuditReader *reader, AuditLookup by, int32 table_id, const char *record_id)
+{
+	Search		search = {.by = by, .table_id = table_id, .record_id = record_id};
+
+	return search_log(reader, &search);
+}
+
+/*
+ * Returns the rows of a transaction in the order of their ids.
+ */
+List *
+architect_audit_transaction_rows(AuditReader *reader, FullTransactionId transaction)
+{
+	Search		search = {.by = AUDIT_BY_TRANSACTION, .transaction = transaction};
+
+	return search_log(reader, &search);
+}
