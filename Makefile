@@ -27,6 +27,7 @@ OBJS = \
 	src/audit/partition.o \
 	src/audit/reader.o \
 	src/audit/record.o \
+	src/audit/retain.o \
 	src/audit/table.o \
 	src/audit/truncate.o \
 	src/audit/value.o

@@ -54,6 +54,8 @@ CREATE TABLE quiet (id int PRIMARY KEY);
 CREATE TABLE lost (id int PRIMARY KEY);
 
 SELECT architect.audit_enable('lost');
+SELECT architect.audit_retain('lost', '1 year');
+SELECT architect.audit_hold('lost', 'case 17');
 DROP TABLE lost;
 SELECT architect.audit_enable('orders', capture => 'full');
 SELECT architect.audit_enable('"Order ""Lines"""', exclude => '{näme}');
@@ -77,6 +79,7 @@ DELETE FROM orders WHERE id = 50;
 UPDATE people SET card = '4222-2222';
 COMMIT;
 INSERT INTO quiet VALUES (1);
+SELECT architect.audit_retain('visits', '1 month 2 days 3 hours');
 SQL
 
 # An administrator has added to the log.
@@ -92,6 +95,7 @@ SQL
 my $state = <<'SQL';
 SELECT log FROM architect.audit_log AS log ORDER BY id;
 SELECT registered FROM architect.audit_tables AS registered ORDER BY table_id;
+SELECT retention FROM architect.audit_retention AS retention ORDER BY table_id;
 SELECT status FROM architect.audit_status AS status ORDER BY table_id;
 SELECT last_value, is_called FROM architect.audit_log_id_seq;
 SELECT last_value, is_called FROM architect.audit_tables_table_id_seq;

@@ -4,6 +4,7 @@
 CREATE TABLE architect.audit_tables (
     table_id integer GENERATED ALWAYS AS IDENTITY,
     relation regclass NOT NULL,
+    removed_before timestamptz,
     CONSTRAINT audit_tables_pkey PRIMARY KEY (table_id),
     CONSTRAINT audit_tables_relation_key UNIQUE (relation)
 );
@@ -11,9 +12,43 @@ GRANT SELECT ON architect.audit_tables TO PUBLIC;
 COMMENT ON TABLE architect.audit_tables IS
 'number under which each table that was ever audited stands in audit_log.table_id
 SELECT * FROM architect.audit_tables;';
+COMMENT ON COLUMN architect.audit_tables.removed_before IS
+    'retention has removed log rows from before this time, so nothing is known of what was then';
+
+-- Not for everybody to read, and kept when the table is dropped: its log rows are still there.
+CREATE TABLE architect.audit_retention (
+    table_id integer,
+    keep interval,
+    hold text,
+    held_by text,
+    held_at timestamptz,
+    swept_before timestamptz,
+    CONSTRAINT audit_retention_pkey PRIMARY KEY (table_id),
+    CONSTRAINT audit_retention_keep_check CHECK (keep > '0'),
+    CONSTRAINT audit_retention_hold_check CHECK (num_nulls(hold, held_by, held_at) IN (0, 3))
+);
+COMMENT ON TABLE architect.audit_retention IS
+'how long log rows of a table are kept, and what holds them; also of dropped tables
+SELECT * FROM architect.audit_retention;';
+COMMENT ON COLUMN architect.audit_retention.table_id IS 'as in architect.audit_tables, while the table is there';
+COMMENT ON COLUMN architect.audit_retention.keep IS 'log rows go when they are older; NULL: never';
+COMMENT ON COLUMN architect.audit_retention.hold IS 'why no log row may go, whatever keep says';
+COMMENT ON COLUMN architect.audit_retention.swept_before IS
+    'audit_maintain has looked for rows to delete from before this time';
+
+CREATE TYPE architect._audit_removal AS (
+    table_id integer,
+    table_schema text,
+    table_name text,
+    rows bigint,
+    newest timestamptz,
+    seals jsonb
+);
+COMMENT ON TYPE architect._audit_removal IS 'what retention removed of one table, and its last name in there';
 
 SELECT pg_extension_config_dump('architect.audit_tables', '');
 SELECT pg_extension_config_dump('architect.audit_tables_table_id_seq', '');
+SELECT pg_extension_config_dump('architect.audit_retention', '');
 
 CREATE FUNCTION architect._audit_follow_partitions()
     RETURNS event_trigger

@@ -94,7 +94,37 @@ REVOKE ALL ON FUNCTION architect._audit_make_default() FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_make_default() IS
     'makes the partition that takes what no other does';
 
-CREATE OR REPLACE FUNCTION architect._audit_maintain()
+CREATE OR REPLACE FUNCTION architect._audit_removable()
+    RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT '{INSERT,UPDATE,DELETE,TRUNCATE,BASELINE}'::text[]
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_removable() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_removable() IS
+    'operations of log rows that retention may remove; all others tell of the log itself and stay';
+
+CREATE OR REPLACE FUNCTION architect._audit_parts()
+    RETURNS TABLE (part regclass, lower timestamptz, upper timestamptz)
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+    SET timezone = 'UTC'
+AS $function$
+    SELECT class.oid::regclass,
+           coalesce(bound.part[1]::timestamptz, '-infinity'),
+           coalesce(bound.part[2]::timestamptz, 'infinity')
+    FROM pg_inherits AS inherits
+    JOIN pg_class AS class ON class.oid = inherits.inhrelid
+    CROSS JOIN LATERAL regexp_match(pg_get_expr(class.relpartbound, class.oid),
+                                    $$FROM \('([^']+)'\) TO \('([^']+)'\)$$) AS bound (part)
+    WHERE inherits.inhparent = to_regclass('architect.audit_log')
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_parts() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_parts() IS
+    'partitions of the log and their times, which for the default partition are all';
+
+CREATE OR REPLACE FUNCTION architect._audit_make_partitions()
     RETURNS integer
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
@@ -109,30 +139,19 @@ DECLARE
     upper timestamptz;
     taken tstzrange;
     made integer := 0;
+    removable text[] := architect._audit_removable();
 BEGIN
-    IF to_regclass('architect.audit_log') IS NULL THEN
-        RAISE NOTICE 'there is no audit log yet'
-            USING HINT = 'The first call of architect.audit_enable makes it.';
-        RETURN 0;
-    END IF;
-    LOCK TABLE architect.audit_log IN SHARE UPDATE EXCLUSIVE MODE;
-    IF to_regclass('architect.audit_log_default') IS NULL THEN
-        PERFORM architect._audit_make_default();
-    END IF;
-
-    SELECT array_agg(tstzrange(bound.part[1]::timestamptz, bound.part[2]::timestamptz))
+    SELECT array_agg(tstzrange(part.lower, part.upper))
     INTO bounds
-    FROM pg_inherits AS inherits
-    JOIN pg_class AS class ON class.oid = inherits.inhrelid
-    CROSS JOIN LATERAL regexp_match(pg_get_expr(class.relpartbound, class.oid),
-                                    $$FROM \('([^']+)'\) TO \('([^']+)'\)$$) AS bound (part)
-    WHERE inherits.inhparent = 'architect.audit_log'::regclass
-      AND bound.part IS NOT NULL;
+    FROM architect._audit_parts() AS part
+    WHERE part.lower > '-infinity';
 
-    -- From the oldest row that is in no partition of its own, else from now.
+    -- From the oldest row that is in no partition of its own, else from now.  What
+    -- outlived its partition stays in the default one.
     SELECT date_trunc(unit, least(min(row.changed_at), now()))
     INTO lower
-    FROM architect.audit_log_default AS row;
+    FROM architect.audit_log_default AS row
+    WHERE row.operation = ANY (removable);
 
     WHILE lower <= horizon LOOP
         upper := architect._audit_partition_end(lower);
@@ -150,13 +169,38 @@ BEGIN
         -- Time that has passed needs no partition where no row came.
         IF upper > now()
            OR EXISTS (SELECT FROM architect.audit_log_default AS row
-                      WHERE row.changed_at >= lower AND row.changed_at < upper) THEN
+                      WHERE row.changed_at >= lower AND row.changed_at < upper
+                        AND row.operation = ANY (removable)) THEN
             PERFORM architect._audit_make_partition(lower, upper);
             made := made + 1;
         END IF;
         lower := upper;
     END LOOP;
     RETURN made;
+END
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_make_partitions() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_make_partitions() IS
+    'makes the partitions of the log that will be needed next, and where the default one has rows';
+
+CREATE OR REPLACE FUNCTION architect._audit_maintain()
+    RETURNS integer
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    IF to_regclass('architect.audit_log') IS NULL THEN
+        RAISE NOTICE 'there is no audit log yet'
+            USING HINT = 'The first call of architect.audit_enable makes it.';
+        RETURN 0;
+    END IF;
+    -- One at a time.
+    LOCK TABLE ONLY architect.audit_log IN SHARE UPDATE EXCLUSIVE MODE;
+    IF to_regclass('architect.audit_log_default') IS NULL THEN
+        PERFORM architect._audit_make_default();
+    END IF;
+    PERFORM architect._audit_remove();
+    RETURN architect._audit_make_partitions();
 END
 $function$;
 REVOKE ALL ON FUNCTION architect._audit_maintain() FROM PUBLIC;
@@ -169,7 +213,7 @@ CREATE OR REPLACE FUNCTION architect.audit_maintain()
     AS 'MODULE_PATHNAME', 'architect_audit_maintain';
 REVOKE ALL ON FUNCTION architect.audit_maintain() FROM PUBLIC;
 COMMENT ON FUNCTION architect.audit_maintain() IS
-'make the partitions of the audit log that will be needed next; call it once a day
+'remove log rows that audit_retain does not keep, make the partitions needed next; call it once a day
 SELECT architect.audit_maintain();';
 
 CREATE OR REPLACE FUNCTION architect._audit_make_commits()
@@ -269,7 +313,8 @@ SELECT * FROM architect.audit_log WHERE table_name = ''orders'' AND record_id = 
     COMMENT ON COLUMN architect.audit_log.new_record_id IS
         'record_id after an UPDATE that changed the key';
 
-    PERFORM architect._audit_maintain();
+    PERFORM architect._audit_make_default();
+    PERFORM architect._audit_make_partitions();
 END
 $function$;
 REVOKE ALL ON FUNCTION architect._audit_make_log() FROM PUBLIC;

@@ -40,17 +40,6 @@ architect_audit_partition(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(cstring_to_text(partition_options[partition_setting].name));
 }
 
-PG_FUNCTION_INFO_V1(architect_audit_maintain);
-
-/*
- * architect.audit_maintain()
- */
-Datum
-architect_audit_maintain(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_INT32(architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_maintain()", 0, NULL, NULL));
-}
-
 void
 architect_audit_init(void)
 {
