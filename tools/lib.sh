@@ -19,7 +19,8 @@ three_times() { "$@" || { sleep 3; "$@"; } || { sleep 10; "$@"; }; }
 
 # What building and testing takes, with or without the server of a major.
 packages() {
-    echo gcc libc6-dev make perl libipc-run-perl ${1:+"postgresql-$1" "postgresql-server-dev-$1"}
+    echo gcc libc6-dev make perl libipc-run-perl \
+        ${1:+"postgresql-$1" "postgresql-server-dev-$1" "postgresql-$1-wal2json"}
 }
 
 missing() {

@@ -1,0 +1,119 @@
+# What must be true: each sub returns what is not, as text that is empty if all is well.
+
+package Fuzz::Check;
+
+use strict;
+use warnings;
+
+use Fuzz::Value qw(below one_of quoted literal some_of);
+use Fuzz::Table qw(visible image);
+
+# Copies of tables at moments: each value as text under the number of its column, so that
+# they outlive DDL.
+our $tables = 'CREATE TABLE oracle.copy (moment text, relation text, content jsonb);
+CREATE INDEX ON oracle.copy (moment, relation);';
+
+# Statements that copy tables as the transaction sees them.
+sub copy_sql
+{
+	my ($moment, @tables) = @_;
+
+	return join '', map {
+		my @columns = @{ $_->{columns} };
+		my $numbers = quoted('{' . join(',', map { $_->{number} } @columns) . '}');
+		"INSERT INTO oracle.copy SELECT '$moment', '$_->{name}', jsonb_object($numbers, " . image('t', @columns)
+		  . ") FROM fuzz.$_->{name} AS t;\n"
+	} @tables;
+}
+
+# Two queries that should have the same rows, so many times each.
+sub compare_sql
+{
+	my ($expected, $found) = @_;
+
+	return "WITH expected (image) AS MATERIALIZED ($expected), found (image) AS MATERIALIZED ($found)\n"
+	  . "(SELECT E'\\nmissing', image FROM (TABLE expected EXCEPT ALL TABLE found) AS missing LIMIT 3)\nUNION ALL\n"
+	  . "(SELECT E'\\nsurplus', image FROM (TABLE found EXCEPT ALL TABLE expected) AS surplus LIMIT 3);";
+}
+
+# The copy as rows of the present shape: columns added since are NULL, changed types go through text.
+sub copied
+{
+	my ($table, $moment, @columns) = @_;
+	my $fields = join ', ', map { "((content ->> '$_->{number}')::$_->{type})::text" } @columns;
+
+	return "SELECT ARRAY[$fields] FROM oracle.copy WHERE moment = '$moment' AND relation = '$table->{name}'";
+}
+
+sub as_of
+{
+	my ($session, $table, $moment, $when) = @_;
+	my @columns = visible($table);
+
+	return $session->ask(compare_sql(copied($table, $moment, @columns),
+		'SELECT ' . image('t', @columns) . " FROM architect.audit_as_of(NULL::fuzz.$table->{name}, $when) AS t"));
+}
+
+# The live tables against a copy; masked and excluded columns may differ.
+sub unchanged
+{
+	my ($session, $moment, @tables) = @_;
+
+	return join '', map {
+		my @columns = visible($_);
+		my $problem = $session->ask(compare_sql(copied($_, $moment, @columns), 'SELECT ' . image('t', @columns) . " FROM fuzz.$_->{name} AS t"));
+		$problem eq '' ? '' : "$_->{name}: $problem\n"
+	} @tables;
+}
+
+sub verify
+{
+	my ($session, @tables) = @_;
+	my $sql = join "\nUNION ALL ", map {
+		"(SELECT '$_->{name}', problem, record_id, logged, live FROM architect.audit_verify('fuzz.$_->{name}') LIMIT 3)"
+	} @tables;
+
+	return $session->ask("$sql;");
+}
+
+# Records in the table, by their key as text, with the image that the log has of them.
+sub record_of
+{
+	my ($table, $alias) = @_;
+	my @key = Fuzz::Table::key_columns($table);
+
+	return "(to_jsonb($alias) ->> '$key[0]{name}')" if @key == 1 && $key[0]{type} ne 'fuzz.pair';
+	return "($alias.$key[0]{name}::text)" if @key == 1;
+	return 'jsonb_build_array(' . join(', ', map { "$alias.$_->{name}::text" } @key) . ')::text';
+}
+
+# The last version of some live records is the live row, and their versions are complete.  A
+# JSON null looks like NULL here, and a column added since the last change is not in the record.
+sub history
+{
+	my ($session, $table) = @_;
+	my @columns = visible($table);
+	my $id = record_of($table, 't');
+	my $live = join ', ', map {
+		my $text = $_->{type} eq 'jsonb' ? "nullif(t.$_->{name}, 'null') #>> '{}'" : "t.$_->{name}::text";
+		$_->{added} ? "CASE WHEN record ? '$_->{name}' THEN $text END" : $text
+	} @columns;
+	my $last = join ', ', map {
+		$_->{type} eq 'jsonb' ? "record ->> '$_->{name}'" : "((record ->> '$_->{name}')::$_->{type})::text"
+	} @columns;
+
+	return $session->ask(<<"SQL");
+SELECT E'\\n', id, version, operation, complete, E'\\n   live: ', live, E'\\n  record: ', last
+FROM (
+    SELECT $id AS id, version, operation, complete, ARRAY[$live] AS live, ARRAY[$last] AS last
+    FROM (TABLE fuzz.$table->{name} ORDER BY md5(n::text), $table->{key}[0] LIMIT 5) AS t
+    LEFT JOIN LATERAL (
+        SELECT version, operation, record, bool_and(complete) OVER () AS complete
+        FROM architect.audit_history('fuzz.$table->{name}', $id)
+        ORDER BY version DESC LIMIT 1) AS version ON true) AS pair
+WHERE live IS DISTINCT FROM last OR complete IS NOT TRUE
+LIMIT 3
+SQL
+}
+
+1;
