@@ -23,11 +23,15 @@ OBJS = \
 	src/audit/image.o \
 	src/audit/life.o \
 	src/audit/log.o \
+	src/audit/merkle.o \
 	src/audit/number.o \
 	src/audit/partition.o \
 	src/audit/reader.o \
 	src/audit/record.o \
 	src/audit/retain.o \
+	src/audit/seal.o \
+	src/audit/seal_check.o \
+	src/audit/seal_record.o \
 	src/audit/table.o \
 	src/audit/truncate.o \
 	src/audit/value.o

@@ -16,6 +16,7 @@
 #include "executor/executor.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
+#include "utils/tuplesort.h"
 
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -102,6 +103,19 @@ architect_expand_generated_columns(Node *expression, Relation rel, int rt_index)
 	return expand_generated_columns_in_expr(expression, rel, rt_index);
 #else
 	return expression;
+#endif
+}
+
+/* The next datum of a sort, for the caller to free; false at the end. */
+static inline bool
+architect_next_sorted(Tuplesortstate *sort, Datum *value)
+{
+	bool		isnull;
+
+#if PG_VERSION_NUM >= 160000
+	return tuplesort_getdatum(sort, true, true, value, &isnull, NULL);
+#else
+	return tuplesort_getdatum(sort, true, value, &isnull, NULL);
 #endif
 }
 
