@@ -14,7 +14,7 @@ use Fuzz::Table qw(column key_columns writable names_list key_tuple);
 
 use constant classes => 8;
 use constant contended => classes - 1;
-use constant keys_of_class => 60;
+use constant keys_of_class => 24;
 
 # Some numbers of keys of a class.
 sub numbers
@@ -24,7 +24,7 @@ sub numbers
 }
 
 # How many rows a statement is for: mostly one, now and then many.
-sub size { return chance(0.5) ? 1 : chance(0.7) ? 6 : 50 }
+sub size { return chance(0.5) ? 1 : chance(0.7) ? 6 : 24 }
 
 sub target
 {
@@ -184,17 +184,29 @@ sub delete_rows
 sub change_key
 {
 	my ($table, $class) = @_;
-	my ($from, $to) = some_of(2, numbers($class, 50), map { $class + classes * $_ } 0, 1);
+	my ($from, $to) = map { $class + classes * $_ } some_of(2, 0 .. keys_of_class - 1);
 	my @columns = some_writable($table);
 	my $key = key_list($table);
 	my $sql = 'UPDATE ' . target($table) . " SET ($key) = ROW(" . key_tuple($table, $to) . ')'
 	  . (chance(0.3) ? ', ' . set_list($class, $columns[0]) : '') . ' '
 	  . where_key($table, $from) . ' AND NOT EXISTS (SELECT FROM ' . target($table) . ' ' . where_key($table, $to) . ');';
 
-	return update_rows($table, $class) if $table->{fixed_key} || $from == $to;
+	return update_rows($table, $class) if $table->{fixed_key};
 	return $sql if chance(0.6) || $table->{deferrable};
 	return "$sql\nINSERT INTO " . target($table) . " ($key" . join('', map { ", $_->{name}" } @columns) . ') VALUES '
 	  . rows($table, $class, \@columns, $from) . ' ON CONFLICT DO NOTHING;';
+}
+
+# Many rows get another key at once, out of the way of all others or back.
+sub move_keys
+{
+	my ($table, $class) = @_;
+	my ($key, @rest) = key_columns($table);
+	my @near = numbers($class, 12);
+
+	return change_key($table, $class) if @rest || $key->{type} ne 'integer';
+	return 'UPDATE ' . target($table) . " SET $key->{name} = CASE WHEN $key->{name} < 1000 THEN $key->{name} + 1000 ELSE $key->{name} - 1000 END "
+	  . "WHERE $key->{name} IN (" . join(', ', @near, map { $_ + 1000 } numbers($class, 12)) . ');';
 }
 
 # Two rows, or three, change keys among them.
@@ -254,7 +266,7 @@ sub write_twice
 
 my @changes = (
 	(\&insert_rows) x 6, \&insert_boldly, (\&upsert) x 3, (\&update_rows) x 5, (\&update_from) x 4, (\&count_up) x 3, \&update_in_vain,
-	(\&delete_rows) x 2, (\&change_key) x 2, \&swap_keys, (\&merge_rows) x 3, \&copy_rows, \&write_twice);
+	(\&delete_rows) x 3, (\&change_key) x 3, \&move_keys, (\&swap_keys) x 2, (\&merge_rows) x 3, \&copy_rows, \&write_twice);
 
 # One statement or a few that belong together, each to be sent when the one before it did not fail.
 sub random_change

@@ -64,7 +64,7 @@ SQL
 	$self->{functions} = { map { $_ => 1 } split /\n/, $admin->value("SELECT proname FROM pg_proc WHERE pronamespace = 'architect'::regnamespace") };
 	$self->{checker} = $self->connect('checker', 'fuzz_owner');
 	$self->{checker}->value($pinned);
-	$self->{checker}->value(join '', $Fuzz::Table::types, map { create_sql($_) } $self->tables_in_order);
+	$self->{checker}->value(join '', $Fuzz::Table::setup, map { create_sql($_) } $self->tables_in_order);
 	$self->{decodes} = Fuzz::Decode::start($admin);
 	$self->{workers} = [ map { $self->connect("worker $_", 'fuzz_owner') } 1 .. 3 ];
 	$self->{workers}[$_]->value($settings[$_]) foreach 0 .. 2;

@@ -16,10 +16,17 @@ our @EXPORT_OK = qw(make_tables create_sql column key_columns writable visible n
 
 use Fuzz::Value qw(literal quoted);
 
-our $types = <<'SQL';
+our $setup = <<'SQL';
 CREATE TYPE fuzz.mood AS ENUM ('sad', 'so so', 'it''s fine');
 CREATE DOMAIN fuzz.small AS integer CHECK (VALUE < 1000);
 CREATE TYPE fuzz.pair AS (number integer, words text);
+
+-- Sees that seen is set, whatever it is called.
+CREATE FUNCTION fuzz.touch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN jsonb_populate_record(NEW, jsonb_build_object((SELECT attname FROM pg_attribute
+        WHERE attrelid = TG_RELID AND attnum = 4), clock_timestamp()));
+END $$;
 SQL
 
 my %many = (
@@ -44,7 +51,8 @@ my @tables = (
 		['id'], $uuid, "capture => 'full', truncate => 'rows'", may_truncate => 1 ],
 	[ 'hiding', [ [ 'name', 'text' ], [ 'n', 'integer' ], [ 'title', 'text' ], [ 'seen', 'timestamptz', hidden => 'exclude' ],
 			[ 'card', 'text', hidden => 'mask' ], [ 'doc', 'jsonb', hidden => 'mask' ] ],
-		['name'], $words, "exclude => '{seen}', mask => '{card,doc}'" ],
+		['name'], $words, "exclude => '{seen}', mask => '{card,doc}'",
+		more => 'CREATE TRIGGER touch BEFORE UPDATE ON fuzz.hiding FOR EACH ROW EXECUTE FUNCTION fuzz.touch();' ],
 	[ 'twofold', [ [ 'a', 'integer' ], [ 'b', 'text' ], [ 'n', 'integer' ], [ 'tags', 'text[]' ], [ 'amount', 'numeric' ] ],
 		[ 'b', 'a' ], sub { ($words->($_[0]), int($_[0] / 3)) }, '' ],
 	[ 'composite', [ [ 'id', 'fuzz.pair' ], [ 'n', 'integer' ], [ 'mood', 'fuzz.mood' ] ],
@@ -57,7 +65,7 @@ my @tables = (
 		['id'], sub { $_[0] }, '', fixed_key => 1 ],
 	[ 'parts', [ [ 'id', 'integer' ], [ 'region', 'text' ], [ 'n', 'integer' ], [ 'title', 'text' ], [ 'ratio', 'double precision' ] ],
 		[ 'id', 'region' ], sub { (int($_[0] / 4), ('north', 'south', 'east', 'west')[ $_[0] % 4 ]) },
-		"truncate => 'rows'", partitions => { north => "'north'", south => "'south'", other => undef } ],
+		"truncate => 'rows'", may_truncate => 1, partitions => { north => "'north'", south => "'south'", other => undef } ],
 	[ 'swapped', [ [ 'id', 'integer' ], [ 'n', 'integer' ], [ 'title', 'text' ] ],
 		['id'], sub { $_[0] }, '', deferrable => 1 ],
 	[ 'parent', [ [ 'id', 'integer' ], [ 'n', 'integer' ], [ 'title', 'varchar' ] ],
@@ -125,6 +133,7 @@ sub create_sql
 	$sql .= ", PRIMARY KEY ($key)$deferrable)" . ($table->{partitions} ? ' PARTITION BY LIST (region)' : '') . ";\n";
 	$sql .= "ALTER TABLE fuzz.$table->{name} REPLICA IDENTITY FULL;\n";
 	$sql .= join '', partition_sql($table) if $table->{partitions};
+	$sql .= "$table->{more}\n" if $table->{more};
 	$sql .= "SELECT FROM architect.audit_enable('fuzz.$table->{name}'" . ($table->{audit} ? ", $table->{audit}" : '') . ");\n";
 	return $sql;
 }
