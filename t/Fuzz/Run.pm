@@ -245,7 +245,7 @@ sub alone
 	my ($self) = @_;
 	my $session = $self->{workers}[0];
 	my @shapes = map { shape_of($_) } @{ $self->{tables} };
-	my @emptied;
+	my @forgetful;
 
 	$session->{serializable} = $session->{aborted} = 0;
 	$self->change($session, 'BEGIN;');
@@ -256,18 +256,21 @@ sub alone
 		if ($table->{may_truncate} && chance(0.3))
 		{
 			$self->change($session, "TRUNCATE fuzz.$table->{name};");
-			push @emptied, $table;
+			push @forgetful, $table if $table->{forgets};
 		}
 		else
 		{
-			$self->change($session, chance(0.6) ? random_shape($table) : random_change($table, below(contended)));
+			my @statements = chance(0.6) ? random_shape($table) : random_change($table, below(contended));
+			my ($moved) = $statements[0] =~ /DETACH PARTITION (\S+);/;
+			push @forgetful, $table if $moved && $session->value("SELECT count(*) > 0 FROM $moved") eq 't';
+			$self->change($session, @statements);
 		}
 	}
 	my $commit = !$session->{aborted} && chance(0.75);
 	$self->change($session, $commit ? 'COMMIT;' : 'ROLLBACK;');
 	if ($commit)
 	{
-		$_->{forgot} = @{ $self->{marks} } foreach grep { $_->{forgets} } @emptied;
+		$_->{forgot} = @{ $self->{marks} } foreach @forgetful;
 	}
 	else
 	{

@@ -80,7 +80,7 @@ sub drop_index
 	return "DROP INDEX IF EXISTS fuzz.$table->{name}_n;";
 }
 
-# A partition goes and comes back, or an empty one comes.
+# A partition goes and comes back; behind that nothing can be shown, unless it is empty.
 sub move_partition
 {
 	my ($table) = @_;
@@ -91,13 +91,25 @@ sub move_partition
 	  . altered($table, "ATTACH PARTITION fuzz.$table->{name}_$name $bound");
 }
 
+# A partition that is empty goes, and another comes, for a region that nobody uses.
+sub replace_partition
+{
+	my ($table) = @_;
+	my $name = "fuzz.$table->{name}_empty";
+
+	return "DROP TABLE IF EXISTS $name;\nCREATE TABLE $name (LIKE fuzz.$table->{name} INCLUDING ALL);\n"
+	  . altered($table, "ATTACH PARTITION $name FOR VALUES IN ('region " . below(5) . "')") if chance(0.5);
+	return "DROP TABLE IF EXISTS $name;\nCREATE TABLE $name PARTITION OF fuzz.$table->{name} FOR VALUES IN ('region " . below(5) . "');";
+}
+
 my @shapes = ((\&add_column) x 4, (\&drop_column) x 2, (\&rename_column) x 3, (\&widen_column) x 3, \&make_index, \&drop_index);
 
 sub random_shape
 {
 	my ($table) = @_;
 
-	return move_partition($table) if $table->{partitions} && chance(0.4);
+	return move_partition($table) if $table->{partitions} && chance(0.1);
+	return replace_partition($table) if $table->{partitions} && chance(0.3);
 	return one_of(@shapes)->($table);
 }
 
