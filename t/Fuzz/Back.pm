@@ -5,7 +5,7 @@ package Fuzz::Back;
 use strict;
 use warnings;
 
-use Fuzz::Value qw(below one_of chance);
+use Fuzz::Value qw(below one_of chance some_of);
 use Fuzz::Table qw(key_columns key_tuple);
 use Fuzz::Change qw(random_change contended);
 use Fuzz::Check;
@@ -113,6 +113,40 @@ SQL
 	my $found = $run->{checker}->ask("SELECT DISTINCT record_id FROM architect.audit_verify('fuzz.$table->{name}')");
 	my ($expected, $seen) = map { join "\n", sort @$_ } \@records, [ split /\n/, $found ];
 	$run->see('verify names what bypassed the triggers', $seen eq $expected ? '' : "$table->{name}: expected\n$expected\nseen\n$seen");
+}
+
+# The seals hold, also after values were erased, and name rows that were tampered with.
+sub evidence
+{
+	my ($run) = @_;
+	my $admin = $run->{admin};
+
+	$run->seal;
+	erase($run) if $run->has('audit_erase');
+	$run->see('the seals verify', $admin->ask("SELECT * FROM architect.audit_verify_seals('$_') LIMIT 5"))
+	  foreach some_of(3, @{ $run->{digests} });
+	my @rows = split /\n/, $admin->value("SELECT id FROM architect.audit_log ORDER BY md5(id::text || '$run->{seed}') LIMIT 3");
+	my $found = $admin->ask(<<"SQL");
+BEGIN;
+UPDATE architect.audit_log SET new_values = new_values || '{"more": 1}', changed_by = changed_by || 'x' WHERE id IN (@{[ join ', ', @rows ]});
+SELECT DISTINCT log_id FROM architect.audit_verify_seals() ORDER BY log_id;
+ROLLBACK;
+SQL
+	my $expected = join "\n", sort { $a <=> $b } @rows;
+	$run->see('the seals name what was changed', $found eq $expected ? '' : "expected\n$expected\nseen\n$found");
+}
+
+# Erases values of a few records of each table.
+sub erase
+{
+	my ($run) = @_;
+
+	foreach my $table (grep { !$_->{no_values} } @{ $run->{tables} })
+	{
+		my ($column) = some_of(1, grep { !$_->{hidden} } Fuzz::Table::writable($table));
+		$run->change($run->{checker}, 'SELECT count(architect.audit_erase(' . "'fuzz.$table->{name}', "
+			  . Fuzz::Check::record_of($table, 't') . ", '{$column->{name}}')) FROM (SELECT * FROM fuzz.$table->{name} LIMIT 3) AS t");
+	}
 }
 
 1;
