@@ -96,7 +96,7 @@ my $state = <<'SQL';
 SELECT log FROM architect.audit_log AS log ORDER BY id;
 SELECT registered FROM architect.audit_tables AS registered ORDER BY table_id;
 SELECT retention FROM architect.audit_retention AS retention ORDER BY table_id;
-SELECT status FROM architect.audit_status AS status ORDER BY table_id;
+SELECT to_jsonb(status) - '{log_bytes,growth_per_day}'::text[] FROM architect.audit_status AS status ORDER BY table_id;
 SELECT last_value, is_called FROM architect.audit_log_id_seq;
 SELECT last_value, is_called FROM architect.audit_tables_table_id_seq;
 SELECT polname, polcmd, polroles::regrole[], pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY polname;

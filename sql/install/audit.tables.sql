@@ -4,6 +4,7 @@
 CREATE TABLE architect.audit_tables (
     table_id integer GENERATED ALWAYS AS IDENTITY,
     relation regclass NOT NULL,
+    registered_at timestamptz NOT NULL DEFAULT now(),
     removed_before timestamptz,
     CONSTRAINT audit_tables_pkey PRIMARY KEY (table_id),
     CONSTRAINT audit_tables_relation_key UNIQUE (relation)
@@ -12,6 +13,7 @@ GRANT SELECT ON architect.audit_tables TO PUBLIC;
 COMMENT ON TABLE architect.audit_tables IS
 'number under which each table that was ever audited stands in audit_log.table_id
 SELECT * FROM architect.audit_tables;';
+COMMENT ON COLUMN architect.audit_tables.registered_at IS 'when the table was first audited';
 COMMENT ON COLUMN architect.audit_tables.removed_before IS
     'retention has removed log rows from before this time, so nothing is known of what was then';
 

@@ -22,6 +22,7 @@ PG_FUNCTION_INFO_V1(architect_audit_retain);
 PG_FUNCTION_INFO_V1(architect_audit_hold);
 PG_FUNCTION_INFO_V1(architect_audit_release);
 PG_FUNCTION_INFO_V1(architect_audit_maintain);
+PG_FUNCTION_INFO_V1(architect_audit_default_rows);
 
 /*
  * Returns the number of the table in the first argument, which the caller owns
@@ -102,4 +103,13 @@ Datum
 architect_audit_maintain(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_INT32(architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_maintain()", 0, NULL, NULL));
+}
+
+/*
+ * architect.audit_default_rows(), which tells how many there are and no more.
+ */
+Datum
+architect_audit_default_rows(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_default_rows()", 0, NULL, NULL));
 }
