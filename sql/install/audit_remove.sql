@@ -4,12 +4,29 @@
 -- others are deleted.  What tells of the log itself (GAP, ERASE, RETAIN, HOLD,
 -- RELEASE) outlives its partition, in the default one.
 
+CREATE OR REPLACE FUNCTION architect._audit_sealed_until()
+    RETURNS timestamptz
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    IF to_regclass('architect.audit_seals') IS NULL THEN
+        RETURN 'infinity';
+    END IF;
+    RETURN coalesce((SELECT max(seals.sealed_at) FROM architect.audit_seals AS seals), 'infinity');
+END
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_sealed_until() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_sealed_until() IS
+    'when the log was sealed last; where it never was, infinity';
+
 CREATE OR REPLACE FUNCTION architect._audit_cutoffs()
     RETURNS TABLE (table_id integer, cutoff timestamptz)
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $function$
-    SELECT retention.table_id, now() - retention.keep
+    -- Where seals are made, nothing goes unsealed.
+    SELECT retention.table_id, least(now() - retention.keep, architect._audit_sealed_until())
     FROM architect.audit_retention AS retention
     WHERE retention.keep IS NOT NULL
       AND retention.hold IS NULL

@@ -567,7 +567,7 @@ BEGIN
           FROM (SELECT log.transaction_id, log.id,
                        (row_number() OVER (ORDER BY log.transaction_id, log.id) - 1) / 100000 AS batch
                 FROM %s AS log
-                WHERE log.operation NOT IN ('RETAIN', 'ERASE', 'GAP')) AS numbered
+                WHERE log.operation = ANY (architect._audit_removable())) AS numbered
           GROUP BY numbered.batch$$, part)
     LOOP
         SELECT jsonb_object_agg(sum.seal, sum.rows)
