@@ -15,24 +15,33 @@ OBJS = \
 	src/core/relation.o \
 	src/audit/audit.o \
 	src/audit/actor.o \
+	src/audit/asof.o \
 	src/audit/capture.o \
+	src/audit/changes.o \
+	src/audit/column.o \
 	src/audit/commit.o \
 	src/audit/condition.o \
 	src/audit/enable.o \
+	src/audit/event.o \
 	src/audit/history.o \
 	src/audit/image.o \
 	src/audit/life.o \
 	src/audit/log.o \
 	src/audit/merkle.o \
+	src/audit/moment.o \
 	src/audit/number.o \
+	src/audit/overlay.o \
 	src/audit/partition.o \
 	src/audit/reader.o \
 	src/audit/record.o \
+	src/audit/replay.o \
 	src/audit/retain.o \
 	src/audit/seal.o \
 	src/audit/seal_check.o \
 	src/audit/seal_record.o \
+	src/audit/shape.o \
 	src/audit/table.o \
+	src/audit/target.o \
 	src/audit/truncate.o \
 	src/audit/value.o
 

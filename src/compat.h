@@ -17,6 +17,7 @@
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/tuplesort.h"
+#include "utils/datum.h"
 
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -116,6 +117,54 @@ architect_next_sorted(Tuplesortstate *sort, Datum *value)
 	return tuplesort_getdatum(sort, true, true, value, &isnull, NULL);
 #else
 	return tuplesort_getdatum(sort, true, value, &isnull, NULL);
+static inline bool
+architect_is_virtual(TupleDesc desc, int column)
+{
+#if PG_VERSION_NUM >= 180000
+	return TupleDescAttr(desc, column)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL;
+#else
+	return false;
+#endif
+}
+
+static inline bool
+architect_has_virtual_columns(TupleDesc desc)
+{
+#if PG_VERSION_NUM >= 180000
+	return desc->constr != NULL && desc->constr->has_generated_virtual;
+#else
+	return false;
+#endif
+}
+
+/* Fills the virtual columns of a row that stands in the slot. */
+static inline void
+architect_compute_virtual_columns(Relation rel, TupleTableSlot *slot)
+{
+#if PG_VERSION_NUM >= 180000
+	EState	   *estate;
+	ExprContext *context;
+
+	if (!architect_has_virtual_columns(RelationGetDescr(rel)))
+		return;
+	estate = CreateExecutorState();
+	context = GetPerTupleExprContext(estate);
+	context->ecxt_scantuple = slot;
+	for (int i = 0; i < RelationGetDescr(rel)->natts; i++)
+	{
+		MemoryContext caller = CurrentMemoryContext;
+		ExprState  *state;
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel), i);
+
+		if (!architect_is_virtual(RelationGetDescr(rel), i))
+			continue;
+		state = ExecPrepareExpr((Expr *) build_generation_expression(rel, i + 1), estate);
+		slot->tts_values[i] = ExecEvalExprSwitchContext(state, context, &slot->tts_isnull[i]);
+		MemoryContextSwitchTo(caller);
+		if (!slot->tts_isnull[i])
+			slot->tts_values[i] = datumCopy(slot->tts_values[i], attribute->attbyval, attribute->attlen);
+	}
+	FreeExecutorState(estate);
 #endif
 }
 

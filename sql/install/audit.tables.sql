@@ -91,3 +91,91 @@ CREATE EVENT TRIGGER architect_audit_forget_tables
 -- In a session that replays changes too.
 ALTER EVENT TRIGGER architect_audit_follow_partitions ENABLE ALWAYS;
 ALTER EVENT TRIGGER architect_audit_forget_tables ENABLE ALWAYS;
+
+CREATE TABLE architect.audit_shapes (
+    table_id integer NOT NULL,
+    log_id bigint NOT NULL,
+    changed_at timestamptz NOT NULL,
+    transaction_id xid8 NOT NULL,
+    capture text,
+    condition text,
+    gap text,
+    whole boolean NOT NULL,
+    columns jsonb NOT NULL,
+    origin text NOT NULL,
+    CONSTRAINT audit_shapes_pkey PRIMARY KEY (table_id, log_id)
+);
+GRANT SELECT ON architect.audit_shapes TO PUBLIC;
+COMMENT ON TABLE architect.audit_shapes IS
+'columns of each audited table and how it was audited, from a number of the log on
+SELECT * FROM architect.audit_shapes ORDER BY table_id, log_id;';
+COMMENT ON COLUMN architect.audit_shapes.log_id IS 'events of the log with a higher id came later';
+COMMENT ON COLUMN architect.audit_shapes.gap IS 'why nothing is logged from here on; NULL when it is';
+COMMENT ON COLUMN architect.audit_shapes.whole IS
+    'the table was empty then, or its rows were logged: from here on the log has every row';
+COMMENT ON COLUMN architect.audit_shapes.columns IS
+    'number, name and type of each column, and hidden: exclude, mask or virtual';
+COMMENT ON COLUMN architect.audit_shapes.origin IS 'the database that the column numbers belong to';
+
+SELECT pg_extension_config_dump('architect.audit_shapes', '');
+
+CREATE TABLE architect.audit_marks (
+    name text NOT NULL,
+    snapshot pg_snapshot NOT NULL,
+    marked_at timestamptz NOT NULL,
+    marked_by text NOT NULL,
+    origin text NOT NULL,
+    CONSTRAINT audit_marks_pkey PRIMARY KEY (name)
+);
+GRANT SELECT ON architect.audit_marks TO PUBLIC;
+COMMENT ON TABLE architect.audit_marks IS
+'moments that audit_as_of can go back to exactly
+SELECT * FROM architect.audit_marks ORDER BY marked_at;';
+COMMENT ON COLUMN architect.audit_marks.origin IS 'the database whose transactions the snapshot tells of';
+
+SELECT pg_extension_config_dump('architect.audit_marks', '');
+
+CREATE FUNCTION architect._audit_follow_changes()
+    RETURNS event_trigger
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_audit_follow_changes';
+REVOKE ALL ON FUNCTION architect._audit_follow_changes() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_follow_changes() IS
+    'notes what a command does to the shape of an audited table, and gaps';
+
+CREATE FUNCTION architect._audit_follow_drops()
+    RETURNS event_trigger
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_audit_follow_drops';
+REVOKE ALL ON FUNCTION architect._audit_follow_drops() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_follow_drops() IS
+    'notes triggers and columns that an audited table has lost';
+
+CREATE FUNCTION architect._audit_follow_rewrites()
+    RETURNS event_trigger
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_audit_follow_rewrites';
+REVOKE ALL ON FUNCTION architect._audit_follow_rewrites() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_follow_rewrites() IS
+    'notes that an audited table is rewritten';
+
+CREATE EVENT TRIGGER architect_audit_follow_changes
+    ON ddl_command_end
+    WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION architect._audit_follow_changes();
+CREATE EVENT TRIGGER architect_audit_follow_partition_drops
+    ON ddl_command_start
+    WHEN TAG IN ('DROP TABLE')
+    EXECUTE FUNCTION architect._audit_follow_changes();
+CREATE EVENT TRIGGER architect_audit_follow_drops
+    ON sql_drop
+    WHEN TAG IN ('DROP TRIGGER', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP TYPE', 'DROP DOMAIN',
+                 'DROP FUNCTION', 'DROP COLLATION', 'DROP OPERATOR CLASS', 'DROP OPERATOR FAMILY')
+    EXECUTE FUNCTION architect._audit_follow_drops();
+CREATE EVENT TRIGGER architect_audit_follow_rewrites
+    ON table_rewrite
+    EXECUTE FUNCTION architect._audit_follow_rewrites();
+ALTER EVENT TRIGGER architect_audit_follow_changes ENABLE ALWAYS;
+ALTER EVENT TRIGGER architect_audit_follow_partition_drops ENABLE ALWAYS;
+ALTER EVENT TRIGGER architect_audit_follow_drops ENABLE ALWAYS;
+ALTER EVENT TRIGGER architect_audit_follow_rewrites ENABLE ALWAYS;

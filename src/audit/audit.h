@@ -121,6 +121,7 @@ extern char *architect_audit_condition(Relation rel, const char *condition, cons
 
 /* enable.c */
 extern Relation architect_audit_open_root(Oid target, const char *purpose);
+extern bool architect_audit_is_changing;
 
 /* image.c */
 extern Jsonb *architect_audit_image(AuditTable *table, const AuditColumnSet *set,
@@ -128,6 +129,7 @@ extern Jsonb *architect_audit_image(AuditTable *table, const AuditColumnSet *set
 extern text *architect_audit_record_id(AuditTable *table, TupleTableSlot *slot);
 
 /* log.c */
+extern const char *architect_audit_operation_name(AuditOperation operation);
 extern void architect_audit_append(AuditTable *table, const AuditEvent *event);
 extern int64 architect_audit_note(AuditTable *table, const AuditEvent *event);
 extern void architect_audit_log_init(void);
@@ -137,10 +139,14 @@ extern void architect_audit_store_pending(void);
 /* number.c */
 extern int64 architect_audit_take_numbers(Oid sequence_id, int count);
 
+/* shape.c */
+extern void architect_audit_note_shape(Oid target, bool enabled);
+
 /* table.c */
 extern AuditTable *architect_audit_table(Relation rel, Trigger *trigger);
 extern int32 architect_audit_table_id(Oid root);
 extern Trigger *architect_audit_find_trigger(Relation rel);
+extern char *architect_audit_origin(void);
 extern char *architect_audit_witness(Relation root);
 extern List *architect_audit_extend_mask(Relation root, List *mask);
 extern void architect_audit_table_init(void);

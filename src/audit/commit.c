@@ -6,6 +6,7 @@
  * on when the change was committed, so a transaction that logged its first change
  * a while before it commits leaves both times in architect.audit_commits.  For all
  * others the time of the change is the time of the commit, but for that while.
+ * When a prepared transaction commits nobody tells us: its time is infinity.
  */
 #include "postgres.h"
 
@@ -22,6 +23,7 @@
 #include "audit/audit.h"
 #include "audit/log.h"
 #include "compat.h"
+#include "core/core.h"
 
 /* In microseconds. */
 #define A_WHILE 1000
@@ -78,12 +80,20 @@ check_columns(Relation rel)
 static void
 store_times(TimestampTz committed_at)
 {
-	Relation	rel = table_open(architect_audit_log_relation("audit_commits"), RowExclusiveLock);
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *result_rel = makeNode(ResultRelInfo);
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	Relation	rel;
+	EState	   *estate;
+	ResultRelInfo *result_rel;
+	TupleTableSlot *slot;
 
+	/* The transaction may have dropped the log after all. */
+	if (!OidIsValid(architect_relation("audit_log", true)))
+		return;
+
+	rel = table_open(architect_audit_log_relation("audit_commits"), RowExclusiveLock);
 	check_columns(rel);
+	estate = CreateExecutorState();
+	result_rel = makeNode(ResultRelInfo);
+	slot = table_slot_create(rel, NULL);
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, false, COMMIT_COLUMNS * sizeof(bool));
 	slot->tts_values[COMMIT_TRANSACTION_ID] = FullTransactionIdGetDatum(GetTopFullTransactionId());
@@ -105,17 +115,19 @@ store_times(TimestampTz committed_at)
 }
 
 /*
- * Called when the transaction is about to commit.
+ * Called when the transaction is about to commit or to be prepared.
  */
 void
-architect_audit_commit_store(void)
+architect_audit_commit_store(bool is_prepared)
 {
 	TimestampTz now;
 
 	if (began_at == 0)
 		return;
 	now = GetCurrentTimestamp();
-	if (now - began_at >= A_WHILE)
+	if (is_prepared)
+		store_times(DT_NOEND);
+	else if (now - began_at >= A_WHILE)
 		store_times(now);
 	began_at = 0;
 }

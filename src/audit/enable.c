@@ -30,6 +30,9 @@ PG_FUNCTION_INFO_V1(architect_audit_enable);
 PG_FUNCTION_INFO_V1(architect_audit_disable);
 PG_FUNCTION_INFO_V1(architect_audit_follow_partitions);
 
+/* True while we change triggers ourselves. */
+bool		architect_audit_is_changing = false;
+
 static const char *const trigger_names[] = {
 	AUDIT_ROW_TRIGGER, AUDIT_DELETE_TRIGGER, AUDIT_TRUNCATE_TRIGGER
 };
@@ -81,11 +84,20 @@ execute_all(List *statements)
 	ListCell   *cell;
 
 	SPI_connect();
-	foreach(cell, statements)
+	architect_audit_is_changing = true;
+	PG_TRY();
 	{
-		if (SPI_execute(lfirst(cell), false, 0) != SPI_OK_UTILITY)
-			elog(ERROR, "unexpected result of: %s", (char *) lfirst(cell));
+		foreach(cell, statements)
+		{
+			if (SPI_execute(lfirst(cell), false, 0) != SPI_OK_UTILITY)
+				elog(ERROR, "unexpected result of: %s", (char *) lfirst(cell));
+		}
 	}
+	PG_FINALLY();
+	{
+		architect_audit_is_changing = false;
+	}
+	PG_END_TRY();
 	SPI_finish();
 }
 
@@ -610,6 +622,7 @@ architect_audit_enable(PG_FUNCTION_ARGS)
 
 	prepare_log(target);
 	execute_all(statements);
+	architect_audit_note_shape(target, true);
 	PG_RETURN_VOID();
 }
 
@@ -635,6 +648,7 @@ architect_audit_disable(PG_FUNCTION_ARGS)
 	relation_close(rel, NoLock);
 
 	execute_all(statements);
+	architect_audit_note_shape(target, false);
 	PG_RETURN_VOID();
 }
 

@@ -309,6 +309,12 @@ check_record_id(text *record_id)
 				 errhint("Name a shorter unique key in the \"key\" argument of architect.audit_enable.")));
 }
 
+const char *
+architect_audit_operation_name(AuditOperation operation)
+{
+	return operation_names[operation];
+}
+
 /*
  * Adds an event to the log of this transaction.
  */
@@ -476,10 +482,10 @@ forget_pending(void)
  * The last moment at which something can be stored.
  */
 static void
-store_at_commit(void)
+store_at_commit(bool is_prepared)
 {
 	architect_audit_store_pending();
-	architect_audit_commit_store();
+	architect_audit_commit_store(is_prepared);
 	committing = true;
 }
 
@@ -490,7 +496,7 @@ end_transaction(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 		case XACT_EVENT_PRE_PREPARE:
-			store_at_commit();
+			store_at_commit(event == XACT_EVENT_PRE_PREPARE);
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:

@@ -42,7 +42,7 @@ extern const AuditLogColumn architect_audit_log_columns[LOG_COLUMNS];
 
 /* commit.c */
 extern void architect_audit_commit_note(TimestampTz changed_at);
-extern void architect_audit_commit_store(void);
+extern void architect_audit_commit_store(bool is_prepared);
 extern void architect_audit_commit_forget(void);
 
 /* partition.c */

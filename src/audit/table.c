@@ -96,13 +96,21 @@ get_string_option(Jsonb *options, const char *name)
 }
 
 /*
- * Returns what tells this table from every other, restored copies included.
+ * Returns what tells this database from every other, restored copies included.
+ */
+char *
+architect_audit_origin(void)
+{
+	return psprintf(UINT64_FORMAT "/%u", GetSystemIdentifier(), MyDatabaseId);
+}
+
+/*
+ * The same for a table.
  */
 char *
 architect_audit_witness(Relation root)
 {
-	return psprintf(UINT64_FORMAT "/%u/%u", GetSystemIdentifier(), MyDatabaseId,
-					RelationGetRelid(root));
+	return psprintf("%s/%u", architect_audit_origin(), RelationGetRelid(root));
 }
 
 /*

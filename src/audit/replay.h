@@ -1,0 +1,142 @@
+/*
+ * replay.h
+ *    The log of one table read again: what its events come to, taken together.
+ *
+ * target.c opens an audited table with its shapes, event.c reads its events,
+ * overlay.c brings their images under present names, and replay.c adds them up
+ * to one net change a record.  asof.c, changes.c and verify.c ask for that.
+ */
+#ifndef ARCHITECT_AUDIT_REPLAY_H
+#define ARCHITECT_AUDIT_REPLAY_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+#include "utils/rel.h"
+
+#include "audit/audit.h"
+
+/* A column as it was at the time of a shape. */
+typedef struct AuditShapeColumn
+{
+	char	   *name;
+	int			name_length;
+	char	   *present_name;	/* NULL if it is gone */
+	char	   *type;
+	bool		masked;
+	bool		excluded;
+} AuditShapeColumn;
+
+/* How a table looked from one number of the log on. */
+typedef struct AuditShape
+{
+	int64		log_id;
+	TimestampTz changed_at;
+	bool		is_after;		/* it came after the moment asked for */
+	char	   *capture;		/* NULL while not audited */
+	char	   *condition;
+	char	   *gap;
+	bool		whole;			/* from here on the log has every row */
+	bool		is_present;		/* an image needs no change of names */
+	int			ncolumns;
+	AuditShapeColumn *columns;
+} AuditShape;
+
+/* A moment: what is visible to it has happened before. */
+typedef struct AuditMoment
+{
+	TimestampTz at;
+	char	   *snapshot;		/* of a mark; NULL where only the time is known */
+	char	   *mark;			/* its name */
+	TimestampTz since;			/* no event after the moment has an earlier changed_at */
+	Datum		late;			/* xid8[]: logged changes before, and committed after */
+} AuditMoment;
+
+typedef struct AuditTarget
+{
+	Oid			relation;
+	char	   *name;
+	int32		table_id;
+	TimestampTz removed_before; /* DT_NOBEGIN if nothing was removed from its log */
+	int			nshapes;
+	AuditShape *shapes;			/* oldest first */
+} AuditTarget;
+
+/* A row of the log.  Images are under present names. */
+typedef struct AuditLogEvent
+{
+	int64		id;
+	TimestampTz changed_at;
+	AuditOperation operation;
+	text	   *record_id;
+	text	   *new_record_id;
+	Jsonb	   *old_values;
+	Jsonb	   *new_values;
+	char	   *gap;			/* kind of a gap */
+	char	   *detail;
+} AuditLogEvent;
+
+typedef void (*AuditEventCallback) (const AuditLogEvent *event, void *argument);
+
+/* The net change of one record. */
+typedef struct AuditChange
+{
+	text	   *id;				/* after the last event */
+	text	   *first_id;		/* before the first */
+	bool		existed;
+	bool		exists;
+	bool		arrived;		/* under its id by a change of key */
+	bool		seen;			/* for use of the caller */
+	Jsonb	   *before;			/* of what changed, values before; the whole row if it is gone */
+	Jsonb	   *after;			/* of what changed, values after; the whole row if it is new */
+	struct AuditChange *next;	/* with the same id: for a moment, where a key is deferrable */
+} AuditChange;
+
+typedef struct AuditReplay AuditReplay;
+
+/* How values of a column come back from JSON. */
+typedef struct AuditColumnReader
+{
+	const char *table;
+	char	   *name;			/* NULL for a column that was dropped */
+	int			name_length;
+	Oid			type;
+	int32		typmod;
+	Oid			io_param;
+	FmgrInfo	input;
+} AuditColumnReader;
+
+/* target.c */
+extern AuditTarget *architect_audit_read_target(Oid relid, const AuditMoment *moment, const char *purpose);
+extern AuditShape *architect_audit_shape_at(AuditTarget *target, int64 log_id);
+
+/* moment.c */
+extern AuditMoment *architect_audit_moment_at(TimestampTz at);
+extern AuditMoment *architect_audit_moment_of_mark(const char *name);
+extern char *architect_audit_after(const AuditMoment *moment, int first_parameter);
+extern void architect_audit_moment_parameters(const AuditMoment *moment, Oid *types, Datum *values);
+
+/* event.c */
+extern void architect_audit_read_events(AuditTarget *target, const AuditMoment *since, const AuditMoment *until,
+										AuditEventCallback callback, void *argument);
+
+/* overlay.c */
+extern JsonbValue *architect_audit_get(Jsonb *image, const char *name, int length, JsonbValue *value);
+extern bool architect_audit_is_json_null(Jsonb *image, const char *name, int length);
+extern bool architect_audit_equal(JsonbValue *left, JsonbValue *right);
+extern Jsonb *architect_audit_difference(Jsonb *image, Jsonb *other);
+extern Jsonb *architect_audit_overlay(Jsonb *below, Jsonb *above);
+extern Jsonb *architect_audit_present(Jsonb *image, AuditShape *shape);
+
+/* column.c */
+extern AuditColumnReader *architect_audit_column_readers(Relation rel);
+extern Datum architect_audit_read_column(AuditColumnReader *reader, Jsonb *image, JsonbValue *value, bool *isnull);
+
+/* replay.c */
+extern AuditReplay *architect_audit_begin_replay(bool before, bool after);
+extern void architect_audit_replay(AuditReplay *replay, const AuditLogEvent *event);
+extern AuditChange *architect_audit_find_change(AuditReplay *replay, text *id);
+extern List *architect_audit_net_changes(AuditReplay *replay);
+
+#endif							/* ARCHITECT_AUDIT_REPLAY_H */

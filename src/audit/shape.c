@@ -1,0 +1,268 @@
+/*
+ * shape.c
+ *    What DDL does to audited tables: their shapes, and gaps in their log.
+ *
+ * A shape is what columns a table has and how it is audited, from one number of
+ * the log on (architect.audit_shapes); it lets values be read under the names and
+ * types that they were logged with.  A gap is a moment at which the table may have
+ * changed without a trigger seeing it; it is an event of the log.
+ *
+ * All of it is noted by event triggers, with the rights of the extension's owner:
+ * whoever alters the table cannot write our tables.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
+#include "nodes/parsenodes.h"
+#include "storage/lmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "audit/audit.h"
+#include "audit/log.h"
+#include "core/core.h"
+
+PG_FUNCTION_INFO_V1(architect_audit_next_number);
+PG_FUNCTION_INFO_V1(architect_audit_masked);
+PG_FUNCTION_INFO_V1(architect_audit_follow_changes);
+PG_FUNCTION_INFO_V1(architect_audit_follow_drops);
+PG_FUNCTION_INFO_V1(architect_audit_follow_rewrites);
+
+/*
+ * architect._audit_next_number(): a number behind those of all events so far.
+ */
+Datum
+architect_audit_next_number(PG_FUNCTION_ARGS)
+{
+	architect_audit_store_pending();
+	PG_RETURN_INT64(architect_audit_take_numbers(architect_audit_log_relation("audit_log_id_seq"), 1));
+}
+
+/*
+ * architect._audit_masked(target, mask): the masked columns, with those that are
+ * generated from them.
+ */
+Datum
+architect_audit_masked(PG_FUNCTION_ARGS)
+{
+	Relation	rel = relation_open(PG_GETARG_OID(0), AccessShareLock);
+	List	   *mask = NIL;
+	Datum	   *names;
+	int			count;
+	ArrayBuildState *result = initArrayResult(TEXTOID, CurrentMemoryContext, true);
+	ListCell   *cell;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &count);
+	for (int i = 0; i < count; i++)
+		mask = lappend_int(mask, get_attnum(RelationGetRelid(rel), TextDatumGetCString(names[i])));
+
+	foreach(cell, architect_audit_extend_mask(rel, mask))
+	{
+		char	   *name = get_attname(RelationGetRelid(rel), lfirst_int(cell), false);
+
+		result = accumArrayResult(result, CStringGetTextDatum(name), false, TEXTOID, CurrentMemoryContext);
+	}
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_DATUM(makeArrayResult(result, CurrentMemoryContext));
+}
+
+/*
+ * Notes a gap for the audited table that this relation is, or is a partition of.
+ */
+static void
+note_gap(Oid relid, const char *kind, const char *detail)
+{
+	Oid			types[] = {REGCLASSOID, TEXTOID, TEXTOID};
+	Datum		values[] = {
+		ObjectIdGetDatum(relid),
+		CStringGetTextDatum(kind),
+		CStringGetTextDatum(detail)
+	};
+
+	architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_note_gap($1, $2, $3)", 3, types, values);
+}
+
+static bool
+has_rows(Oid relid)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	bool		found = false;
+
+	if (RELKIND_HAS_TABLE_AM(rel->rd_rel->relkind))
+	{
+		TupleTableSlot *slot = table_slot_create(rel, NULL);
+		Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+		TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
+
+		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+		table_endscan(scan);
+		UnregisterSnapshot(snapshot);
+		ExecDropSingleTupleTableSlot(slot);
+	}
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/*
+ * True when the relation or a partition below it has a row.
+ */
+static bool
+tree_has_rows(Oid relid)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(relid, AccessShareLock, NULL))
+	{
+		if (has_rows(lfirst_oid(cell)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Notes the table's shape, if it is another than before; says whether its audit
+ * was enabled just now.
+ */
+void
+architect_audit_note_shape(Oid target, bool enabled)
+{
+	Oid			types[] = {REGCLASSOID, BOOLOID, BOOLOID};
+	Datum		values[] = {
+		ObjectIdGetDatum(target),
+		BoolGetDatum(enabled),
+		BoolGetDatum(enabled && !tree_has_rows(target))
+	};
+
+	architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_note_shape($1, $2, $3)", 3, types, values);
+}
+
+/*
+ * True for an expression that is the column itself or a cast of it.
+ */
+static bool
+is_same_column(Node *expression, const char *name)
+{
+	while (expression != NULL && IsA(expression, TypeCast))
+		expression = ((TypeCast *) expression)->arg;
+	return expression != NULL && IsA(expression, ColumnRef) &&
+		list_length(((ColumnRef *) expression)->fields) == 1 &&
+		strcmp(strVal(linitial(((ColumnRef *) expression)->fields)), name) == 0;
+}
+
+/*
+ * Notes gaps that show in the text of an ALTER TABLE only: rows that come or go
+ * with a partition, and values computed anew.
+ */
+static void
+note_altered(Oid relid, AlterTableStmt *command)
+{
+	ListCell   *cell;
+
+	foreach(cell, command->cmds)
+	{
+		AlterTableCmd *part = lfirst(cell);
+
+		if (part->subtype == AT_AttachPartition || part->subtype == AT_DetachPartition)
+		{
+			RangeVar   *name = ((PartitionCmd *) part->def)->name;
+			Oid			partition = RangeVarGetRelid(name, AccessShareLock, true);
+
+			if (OidIsValid(partition) && tree_has_rows(partition))
+				note_gap(relid, "partition",
+						 psprintf("%s PARTITION %s with rows",
+								  part->subtype == AT_AttachPartition ? "ATTACH" : "DETACH", name->relname));
+		}
+		else if (part->subtype == AT_AlterColumnType && IsA(part->def, ColumnDef) &&
+				 ((ColumnDef *) part->def)->raw_default != NULL &&
+				 !is_same_column(((ColumnDef *) part->def)->raw_default, part->name))
+			note_gap(relid, "values", psprintf("ALTER COLUMN %s TYPE with USING", part->name));
+	}
+}
+
+/*
+ * Notes partitions that are about to be dropped by name.
+ */
+static void
+note_dropped(DropStmt *command)
+{
+	ListCell   *cell;
+
+	foreach(cell, command->objects)
+	{
+		RangeVar   *name = makeRangeVarFromNameList(lfirst(cell));
+		Oid			relid = RangeVarGetRelid(name, NoLock, true);
+
+		if (OidIsValid(relid) && get_rel_relispartition(relid))
+			note_gap(relid, "partition", psprintf("DROP TABLE %s", name->relname));
+	}
+}
+
+static EventTriggerData *
+event_data(FunctionCallInfo fcinfo)
+{
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("this function must be called as an event trigger")));
+	return (EventTriggerData *) fcinfo->context;
+}
+
+/*
+ * Event trigger around commands that alter tables.
+ */
+Datum
+architect_audit_follow_changes(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *event = event_data(fcinfo);
+
+	if (architect_audit_is_changing)
+		return PointerGetDatum(NULL);
+
+	if (IsA(event->parsetree, DropStmt))
+		note_dropped((DropStmt *) event->parsetree);
+	else
+	{
+		architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_note_shapes()", 0, NULL, NULL);
+		if (IsA(event->parsetree, AlterTableStmt))
+		{
+			AlterTableStmt *command = (AlterTableStmt *) event->parsetree;
+			Oid			relid = RangeVarGetRelid(command->relation, NoLock, true);
+
+			if (OidIsValid(relid))
+				note_altered(relid, command);
+		}
+	}
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Event trigger after something was dropped.
+ */
+Datum
+architect_audit_follow_drops(PG_FUNCTION_ARGS)
+{
+	(void) event_data(fcinfo);
+	if (!architect_audit_is_changing)
+		architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_note_drops()", 0, NULL, NULL);
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Event trigger before a table is rewritten.
+ */
+Datum
+architect_audit_follow_rewrites(PG_FUNCTION_ARGS)
+{
+	(void) event_data(fcinfo);
+	architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_note_rewrite()", 0, NULL, NULL);
+	return PointerGetDatum(NULL);
+}

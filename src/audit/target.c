@@ -1,0 +1,169 @@
+/*
+ * target.c
+ *    An audited table with its shapes, for those who read its log.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "audit/replay.h"
+#include "core/core.h"
+
+static char *
+text_or_null(HeapTuple tuple, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/*
+ * Returns the elements of an array of texts in column; NULLs stay NULL.
+ */
+static char **
+read_texts(HeapTuple tuple, TupleDesc desc, int column, int *count)
+{
+	bool		isnull;
+	ArrayType  *array = DatumGetArrayTypeP(SPI_getbinval(tuple, desc, column, &isnull));
+	Datum	   *elements;
+	bool	   *nulls;
+	char	  **texts;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &elements, &nulls, count);
+	texts = palloc0(*count * sizeof(char *));
+	for (int i = 0; i < *count; i++)
+		texts[i] = nulls[i] ? NULL : TextDatumGetCString(elements[i]);
+	return texts;
+}
+
+/*
+ * Fills in a shape from a row of the query below.
+ */
+static void
+read_shape(AuditShape *shape, HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+	char	  **names = read_texts(tuple, desc, 8, &shape->ncolumns);
+	char	  **present_names = read_texts(tuple, desc, 9, &shape->ncolumns);
+	char	  **types = read_texts(tuple, desc, 10, &shape->ncolumns);
+	char	  **hidden = read_texts(tuple, desc, 11, &shape->ncolumns);
+
+	shape->log_id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
+	shape->changed_at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 2, &isnull));
+	shape->is_after = DatumGetBool(SPI_getbinval(tuple, desc, 3, &isnull));
+	shape->capture = text_or_null(tuple, desc, 4);
+	shape->condition = text_or_null(tuple, desc, 5);
+	shape->gap = text_or_null(tuple, desc, 6);
+	shape->whole = DatumGetBool(SPI_getbinval(tuple, desc, 7, &isnull));
+	shape->is_present = true;
+	shape->columns = palloc0(shape->ncolumns * sizeof(AuditShapeColumn));
+	for (int i = 0; i < shape->ncolumns; i++)
+	{
+		AuditShapeColumn *column = &shape->columns[i];
+
+		column->name = names[i];
+		column->name_length = strlen(names[i]);
+		column->present_name = present_names[i];
+		column->type = types[i];
+		column->excluded = hidden[i] != NULL && strcmp(hidden[i], "exclude") == 0;
+		column->masked = hidden[i] != NULL && strcmp(hidden[i], "mask") == 0;
+		shape->is_present &= !column->masked && present_names[i] != NULL &&
+			strcmp(names[i], present_names[i]) == 0;
+	}
+}
+
+/*
+ * Reads the shapes of the table, and which came after the moment, if one is given.
+ */
+static void
+read_shapes(AuditTarget *target, const AuditMoment *moment)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	int			pin_level = architect_audit_pin(AUDIT_PIN_PATH);
+	Oid			types[3] = {INT4OID};
+	Datum		values[3] = {Int32GetDatum(target->table_id)};
+	MemoryContext spi;
+	char	   *query;
+
+	if (moment != NULL)
+		architect_audit_moment_parameters(moment, types + 1, values + 1);
+	query = psprintf("SELECT shape.log_id, shape.changed_at, %s, shape.capture, shape.condition, shape.gap,"
+					 "       shape.whole, list.names, list.present_names, list.types, list.hidden"
+					 " FROM " ARCHITECT_SCHEMA ".audit_shapes AS shape"
+					 " CROSS JOIN LATERAL (SELECT coalesce(array_agg(name), '{}'),"
+					 "       coalesce(array_agg(present_name), '{}'),"
+					 "       coalesce(array_agg(type), '{}'), coalesce(array_agg(hidden), '{}')"
+					 "     FROM " ARCHITECT_SCHEMA ".audit_columns AS one"
+					 "     WHERE one.table_id = shape.table_id AND one.log_id = shape.log_id)"
+					 "     AS list (names, present_names, types, hidden)"
+					 " WHERE shape.table_id = $1 ORDER BY shape.log_id",
+					 moment != NULL ? architect_audit_after(moment, 2) : "true");
+
+	SPI_connect();
+	if (SPI_execute_with_args(query, moment != NULL ? 3 : 1, types, values, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "unexpected result of: %s", query);
+	spi = MemoryContextSwitchTo(caller);
+	target->nshapes = SPI_processed;
+	target->shapes = palloc0(target->nshapes * sizeof(AuditShape));
+	for (int i = 0; i < target->nshapes; i++)
+		read_shape(&target->shapes[i], SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+	MemoryContextSwitchTo(spi);
+	SPI_finish();
+	architect_audit_unpin(pin_level);
+}
+
+/*
+ * Opens the log of a table that the caller owns, and stores what is pending for
+ * it; raises 42501 for others and 55000 for a table that was never audited.  The
+ * purpose completes "cannot ...".
+ */
+AuditTarget *
+architect_audit_read_target(Oid relid, const AuditMoment *moment, const char *purpose)
+{
+	AuditTarget *target = palloc0(sizeof(AuditTarget));
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table with OID %u does not exist", relid),
+				 errhint("Name the table, as in 'public.orders'.")));
+	architect_check_plain_table(rel, purpose);
+	architect_check_owner(rel);
+	target->relation = relid;
+	target->name = pstrdup(RelationGetRelationName(rel));
+	target->table_id = architect_audit_table_id(relid);
+	relation_close(rel, NoLock);
+
+	architect_audit_store_pending();
+	if (target->table_id != 0)
+		read_shapes(target, moment);
+	if (target->nshapes == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("cannot %s \"%s\"", purpose, target->name),
+				 errdetail("It was never audited under this name."),
+				 errhint("Call architect.audit_enable for the table; of a partition, name the partitioned table.")));
+	return target;
+}
+
+/*
+ * The shape under which an event was logged.
+ */
+AuditShape *
+architect_audit_shape_at(AuditTarget *target, int64 log_id)
+{
+	int			place = target->nshapes - 1;
+
+	while (place > 0 && target->shapes[place].log_id > log_id)
+		place--;
+	return &target->shapes[place];
+}
