@@ -49,6 +49,10 @@ BEGIN
         EXCEPTION
             WHEN insufficient_privilege THEN
                 RAISE NOTICE '% is not for everybody', said.name;
+            WHEN active_sql_transaction THEN
+                RAISE NOTICE '% wants a transaction of its own', said.name;
+            WHEN undefined_object THEN
+                RAISE NOTICE '% finds no such name', said.name;
             WHEN OTHERS THEN
                 RAISE WARNING '% fails: %', said.name, SQLERRM;
         END;

@@ -16,8 +16,8 @@
 #include "executor/executor.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
-#include "utils/tuplesort.h"
 #include "utils/datum.h"
+#include "utils/tuplesort.h"
 
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -117,6 +117,9 @@ architect_next_sorted(Tuplesortstate *sort, Datum *value)
 	return tuplesort_getdatum(sort, true, true, value, &isnull, NULL);
 #else
 	return tuplesort_getdatum(sort, true, value, &isnull, NULL);
+#endif
+}
+
 static inline bool
 architect_is_virtual(TupleDesc desc, int column)
 {

@@ -68,7 +68,7 @@ CREATE OR REPLACE FUNCTION architect.audit_as_of(
     AS 'MODULE_PATHNAME', 'architect_audit_as_of';
 COMMENT ON FUNCTION architect.audit_as_of(anyelement, timestamptz, text) IS
 'an audited table as it was at a time or a mark; for the table''s owner
-SELECT * FROM architect.audit_as_of(NULL::public.orders, now() - interval ''1 day'');';
+SELECT * FROM architect.audit_as_of(NULL::public.orders, at => now());';
 
 CREATE OR REPLACE FUNCTION architect.audit_changes(
         target regclass, since timestamptz, until timestamptz DEFAULT NULL)

@@ -151,9 +151,10 @@ BEGIN
     SELECT * INTO present FROM architect._audit_shape(target);
 
     -- While a dump is restored, numbers are not what they will be.
-    IF NOT enabled AND (former.table_id IS NULL
-                        OR former.origin <> architect._audit_origin()
-                       AND former.log_id > (SELECT sequence.last_value FROM architect.audit_log_id_seq AS sequence)) THEN
+    IF NOT enabled
+       AND (former.table_id IS NULL
+            OR former.origin <> architect._audit_origin()
+           AND former.log_id > (SELECT sequence.last_value FROM architect.audit_log_id_seq AS sequence)) THEN
         RETURN 0;
     END IF;
     IF registered_id IS NULL

@@ -9,9 +9,11 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "audit/replay.h"
 #include "core/core.h"
@@ -170,7 +172,7 @@ architect_audit_read_events(AuditTarget *target, const AuditMoment *since, const
 			.rStartup = start_receiving,
 			.rShutdown = end_receiving,
 			.rDestroy = end_receiving,
-			.mydest = DestNone
+			.mydest = DestTuplestore
 		},
 		.target = target,
 		.callback = callback,

@@ -166,12 +166,20 @@ architect_audit_equal(JsonbValue *left, JsonbValue *right)
 {
 	if (left->type != right->type)
 		return false;
-	if (left->type == jbvBinary)
-		return left->val.binary.len == right->val.binary.len &&
-			memcmp(left->val.binary.data, right->val.binary.data, left->val.binary.len) == 0;
-	if (left->type == jbvNumeric)
-		return datumIsEqual(NumericGetDatum(left->val.numeric), NumericGetDatum(right->val.numeric), false, -1);
-	return equalsJsonbScalarValue(left, right);
+	switch (left->type)
+	{
+		case jbvNull:
+			return true;
+		case jbvBool:
+			return left->val.boolean == right->val.boolean;
+		case jbvString:
+			return is_named(left, right->val.string.val, right->val.string.len);
+		case jbvNumeric:
+			return datumIsEqual(NumericGetDatum(left->val.numeric), NumericGetDatum(right->val.numeric), false, -1);
+		default:
+			return left->val.binary.len == right->val.binary.len &&
+				memcmp(left->val.binary.data, right->val.binary.data, left->val.binary.len) == 0;
+	}
 }
 
 /*
