@@ -59,3 +59,16 @@ $function$;
 COMMENT ON FUNCTION architect.audit_readable() IS
 'table_id of each audited table that the current user owns and so may read the log of
 SELECT architect.audit_readable();';
+
+CREATE OR REPLACE FUNCTION architect._audit_origin()
+    RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT format('%s/%s', control.system_identifier, db.oid)
+    FROM pg_control_system() AS control
+    JOIN pg_database AS db ON db.datname = current_database()
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_origin() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_origin() IS
+    'what tells this database from every other, restored copies included';

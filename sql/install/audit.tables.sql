@@ -93,6 +93,7 @@ ALTER EVENT TRIGGER architect_audit_follow_partitions ENABLE ALWAYS;
 ALTER EVENT TRIGGER architect_audit_forget_tables ENABLE ALWAYS;
 
 CREATE TABLE architect.audit_shapes (
+    shape_id bigint GENERATED ALWAYS AS IDENTITY,
     table_id integer NOT NULL,
     log_id bigint NOT NULL,
     changed_at timestamptz NOT NULL,
@@ -103,12 +104,12 @@ CREATE TABLE architect.audit_shapes (
     whole boolean NOT NULL,
     columns jsonb NOT NULL,
     origin text NOT NULL,
-    CONSTRAINT audit_shapes_pkey PRIMARY KEY (table_id, log_id)
+    CONSTRAINT audit_shapes_pkey PRIMARY KEY (table_id, shape_id)
 );
 GRANT SELECT ON architect.audit_shapes TO PUBLIC;
 COMMENT ON TABLE architect.audit_shapes IS
 'columns of each audited table and how it was audited, from a number of the log on
-SELECT * FROM architect.audit_shapes ORDER BY table_id, log_id;';
+SELECT * FROM architect.audit_shapes ORDER BY shape_id;';
 COMMENT ON COLUMN architect.audit_shapes.log_id IS 'events of the log with a higher id came later';
 COMMENT ON COLUMN architect.audit_shapes.gap IS 'why nothing is logged from here on; NULL when it is';
 COMMENT ON COLUMN architect.audit_shapes.whole IS
@@ -118,6 +119,7 @@ COMMENT ON COLUMN architect.audit_shapes.columns IS
 COMMENT ON COLUMN architect.audit_shapes.origin IS 'the database that the column numbers belong to';
 
 SELECT pg_extension_config_dump('architect.audit_shapes', '');
+SELECT pg_extension_config_dump('architect.audit_shapes_shape_id_seq', '');
 
 CREATE TABLE architect.audit_marks (
     name text NOT NULL,

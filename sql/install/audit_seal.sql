@@ -67,19 +67,6 @@ REVOKE ALL ON FUNCTION architect._audit_make_seals() FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_make_seals() IS
     'makes the tables that seals are kept in';
 
-CREATE OR REPLACE FUNCTION architect._audit_origin()
-    RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp
-AS $function$
-    SELECT format('%s/%s', control.system_identifier, db.oid)
-    FROM pg_control_system() AS control
-    JOIN pg_database AS db ON db.datname = current_database()
-$function$;
-REVOKE ALL ON FUNCTION architect._audit_origin() FROM PUBLIC;
-COMMENT ON FUNCTION architect._audit_origin() IS
-    'what tells this database from every other, restored copies included';
-
 CREATE OR REPLACE FUNCTION architect._audit_seal_hash(
         seal bigint, sealed_at timestamptz, origin text, snapshot pg_snapshot, last_id bigint,
         rows bigint, transactions bigint, root bytea, previous bytea)

@@ -1,12 +1,25 @@
 -- audit: the shapes of audited tables, and gaps in their log.
 
-CREATE OR REPLACE FUNCTION architect._audit_next_number()
-    RETURNS bigint
+CREATE OR REPLACE FUNCTION architect._audit_number_all()
+    RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
-    AS 'MODULE_PATHNAME', 'architect_audit_next_number';
-REVOKE ALL ON FUNCTION architect._audit_next_number() FROM PUBLIC;
-COMMENT ON FUNCTION architect._audit_next_number() IS
-    'takes a number behind those of all events so far';
+    AS 'MODULE_PATHNAME', 'architect_audit_number_all';
+REVOKE ALL ON FUNCTION architect._audit_number_all() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_number_all() IS
+    'stores the events that are pending in this session';
+
+CREATE OR REPLACE FUNCTION architect._audit_last_number()
+    RETURNS bigint
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT architect._audit_number_all();
+    SELECT CASE WHEN sequence.is_called THEN sequence.last_value ELSE sequence.last_value - 1 END
+    FROM architect.audit_log_id_seq AS sequence
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_last_number() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_last_number() IS
+    'the id of the last event so far';
 
 CREATE OR REPLACE FUNCTION architect._audit_masked(target regclass, mask text[])
     RETURNS text[]
@@ -16,26 +29,13 @@ COMMENT ON FUNCTION architect._audit_masked(regclass, text[]) IS
     'masked columns with those generated from them';
 REVOKE ALL ON FUNCTION architect._audit_masked(regclass, text[]) FROM PUBLIC;
 
-CREATE OR REPLACE FUNCTION architect._audit_origin()
-    RETURNS text
-    LANGUAGE sql STABLE PARALLEL SAFE
-    SET search_path = pg_catalog, pg_temp
-AS $function$
-    SELECT format('%s/%s', control.system_identifier, db.oid)
-    FROM pg_control_system() AS control
-    JOIN pg_database AS db ON db.datname = current_database()
-$function$;
-REVOKE ALL ON FUNCTION architect._audit_origin() FROM PUBLIC;
-COMMENT ON FUNCTION architect._audit_origin() IS
-    'what tells this database from every other, restored copies included';
-
 CREATE OR REPLACE VIEW architect.audit_columns AS
     WITH origin AS (
         SELECT format('%s/%s', control.system_identifier, db.oid) AS present
         FROM pg_control_system() AS control
         JOIN pg_database AS db ON db.datname = current_database()
     ), listed AS (
-        SELECT shape.table_id, shape.log_id, shape.origin, item.*,
+        SELECT shape.shape_id, shape.table_id, shape.log_id, shape.origin, item.*,
                -- In a copy, columns are numbered anew and have the names that they had last.
                CASE WHEN shape.origin = origin.present THEN item.number
                     ELSE (SELECT coalesce(
@@ -44,10 +44,10 @@ CREATE OR REPLACE VIEW architect.audit_columns AS
                                CROSS JOIN LATERAL jsonb_to_recordset(next.columns)
                                    AS next_item (number smallint, name text)
                                WHERE next.table_id = shape.table_id
-                                 AND next.log_id > last.log_id
+                                 AND next.shape_id > last.shape_id
                                  AND next.origin = origin.present
                                  AND next_item.name = last_item.name
-                               ORDER BY next.log_id
+                               ORDER BY next.shape_id
                                LIMIT 1),
                               (SELECT attribute.attnum
                                FROM pg_attribute AS attribute
@@ -62,7 +62,7 @@ CREATE OR REPLACE VIEW architect.audit_columns AS
                           WHERE last.table_id = shape.table_id
                             AND last.origin = shape.origin
                             AND last_item.number = item.number
-                          ORDER BY last.log_id DESC
+                          ORDER BY last.shape_id DESC
                           LIMIT 1)
                END AS present_number,
                registered.relation
@@ -72,7 +72,8 @@ CREATE OR REPLACE VIEW architect.audit_columns AS
         CROSS JOIN LATERAL jsonb_to_recordset(shape.columns)
             AS item (number smallint, name text, type text, hidden text)
     )
-    SELECT listed.table_id,
+    SELECT listed.shape_id,
+           listed.table_id,
            listed.log_id,
            listed.number,
            listed.name,
@@ -87,7 +88,7 @@ CREATE OR REPLACE VIEW architect.audit_columns AS
 GRANT SELECT ON architect.audit_columns TO PUBLIC;
 COMMENT ON VIEW architect.audit_columns IS
 'columns of each audited table from a number of the log on, and what they are called now
-SELECT * FROM architect.audit_columns ORDER BY table_id, log_id, number;';
+SELECT * FROM architect.audit_columns ORDER BY shape_id, number;';
 
 CREATE OR REPLACE FUNCTION architect._audit_shape(target regclass)
     RETURNS TABLE (capture text, condition text, gap text, columns jsonb)
@@ -146,7 +147,7 @@ BEGIN
     SELECT * INTO former
     FROM architect.audit_shapes AS shape
     WHERE shape.table_id = registered_id
-    ORDER BY shape.log_id DESC
+    ORDER BY shape.shape_id DESC
     LIMIT 1;
     SELECT * INTO present FROM architect._audit_shape(target);
 
@@ -167,7 +168,7 @@ BEGIN
 
     INSERT INTO architect.audit_shapes (table_id, log_id, changed_at, transaction_id,
                                         capture, condition, gap, whole, columns, origin)
-    VALUES (registered_id, architect._audit_next_number(), clock_timestamp(), pg_current_xact_id(),
+    VALUES (registered_id, architect._audit_last_number(), clock_timestamp(), pg_current_xact_id(),
             present.capture, present.condition, present.gap, enabled AND empty AND present.gap IS NULL,
             present.columns, architect._audit_origin());
 
@@ -219,7 +220,7 @@ AS $function$
                                  jsonb_build_object('gap', 'disabled', 'detail', 'the triggers were dropped'))
     FROM (SELECT shape.gap FROM architect.audit_shapes AS shape
           WHERE shape.table_id = noted_id
-          ORDER BY shape.log_id DESC
+          ORDER BY shape.shape_id DESC
           LIMIT 1) AS present
     WHERE present.gap = 'not audited'
 $function$;

@@ -31,20 +31,20 @@
 #include "audit/log.h"
 #include "core/core.h"
 
-PG_FUNCTION_INFO_V1(architect_audit_next_number);
+PG_FUNCTION_INFO_V1(architect_audit_number_all);
 PG_FUNCTION_INFO_V1(architect_audit_masked);
 PG_FUNCTION_INFO_V1(architect_audit_follow_changes);
 PG_FUNCTION_INFO_V1(architect_audit_follow_drops);
 PG_FUNCTION_INFO_V1(architect_audit_follow_rewrites);
 
 /*
- * architect._audit_next_number(): a number behind those of all events so far.
+ * architect._audit_number_all(): gives all events so far their numbers.
  */
 Datum
-architect_audit_next_number(PG_FUNCTION_ARGS)
+architect_audit_number_all(PG_FUNCTION_ARGS)
 {
 	architect_audit_store_pending();
-	PG_RETURN_INT64(architect_audit_take_numbers(architect_audit_log_relation("audit_log_id_seq"), 1));
+	PG_RETURN_VOID();
 }
 
 /*

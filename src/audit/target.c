@@ -102,9 +102,9 @@ read_shapes(AuditTarget *target, const AuditMoment *moment)
 					 "       coalesce(array_agg(present_name), '{}'),"
 					 "       coalesce(array_agg(type), '{}'), coalesce(array_agg(hidden), '{}')"
 					 "     FROM " ARCHITECT_SCHEMA ".audit_columns AS one"
-					 "     WHERE one.table_id = shape.table_id AND one.log_id = shape.log_id)"
+					 "     WHERE one.table_id = shape.table_id AND one.shape_id = shape.shape_id)"
 					 "     AS list (names, present_names, types, hidden)"
-					 " WHERE shape.table_id = $1 ORDER BY shape.log_id",
+					 " WHERE shape.table_id = $1 ORDER BY shape.shape_id",
 					 moment != NULL ? architect_audit_after(moment, 2) : "true");
 
 	SPI_connect();
@@ -163,7 +163,7 @@ architect_audit_shape_at(AuditTarget *target, int64 log_id)
 {
 	int			place = target->nshapes - 1;
 
-	while (place > 0 && target->shapes[place].log_id > log_id)
+	while (place > 0 && target->shapes[place].log_id >= log_id)
 		place--;
 	return &target->shapes[place];
 }
