@@ -22,6 +22,7 @@ OBJS = \
 	src/audit/commit.o \
 	src/audit/condition.o \
 	src/audit/enable.o \
+	src/audit/erase.o \
 	src/audit/event.o \
 	src/audit/history.o \
 	src/audit/image.o \

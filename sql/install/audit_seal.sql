@@ -171,6 +171,8 @@ BEGIN
                   DETAIL = 'Its snapshot may be older than the last seal.',
                   HINT = 'Call it in a transaction of level READ COMMITTED.';
     END IF;
+    -- The log before the seals, as retention does.
+    LOCK TABLE architect.audit_log IN ACCESS SHARE MODE;
     IF NOT architect._audit_lock_seals() THEN
         -- One of those who make the first seal makes the tables.
         LOCK TABLE architect.audit_tables IN SHARE ROW EXCLUSIVE MODE;

@@ -121,6 +121,7 @@ extern char *architect_audit_condition(Relation rel, const char *condition, cons
 
 /* enable.c */
 extern Relation architect_audit_open_root(Oid target, const char *purpose);
+extern List *architect_audit_names(FunctionCallInfo fcinfo, int argument);
 extern bool architect_audit_is_changing;
 
 /* image.c */

@@ -544,8 +544,8 @@ prepare_log(Oid target)
 /*
  * Returns an argument of type name[] as a list of strings.
  */
-static List *
-name_array(FunctionCallInfo fcinfo, int argument)
+List *
+architect_audit_names(FunctionCallInfo fcinfo, int argument)
 {
 	List	   *names = NIL;
 	Datum	   *elements;
@@ -594,10 +594,10 @@ architect_audit_enable(PG_FUNCTION_ARGS)
 {
 	Request		request = {
 		.capture = text_argument(fcinfo, 1, "changes"),
-		.exclude = name_array(fcinfo, 2),
-		.mask = name_array(fcinfo, 3),
+		.exclude = architect_audit_names(fcinfo, 2),
+		.mask = architect_audit_names(fcinfo, 3),
 		.condition = text_argument(fcinfo, 4, NULL),
-		.key = name_array(fcinfo, 5),
+		.key = architect_audit_names(fcinfo, 5),
 		.truncate = text_argument(fcinfo, 6, "event"),
 		.replica = PG_ARGISNULL(7) ? false : PG_GETARG_BOOL(7)
 	};

@@ -209,23 +209,26 @@ check_erased_row(SealCheck *check)
 
 	if (check->records.record.flags & SEAL_SPOILED)
 		return "changed";
-	if (SPI_execute_with_args("SELECT salt, leaf FROM " ARCHITECT_SCHEMA ".audit_seal_erasures "
-							  "WHERE log_id = $1 AND erase_id <> ALL ($2) AND length(leaf) = 32 "
-							  "ORDER BY erase_id DESC LIMIT 1", 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args("SELECT salt, leaf, erase_id = ANY ($2) OR length(leaf) <> 32 FROM "
+							  ARCHITECT_SCHEMA ".audit_seal_erasures "
+							  "WHERE log_id = $1 ORDER BY erase_id DESC LIMIT 1", 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read erasures");
 
 	if (SPI_processed == 1)
 	{
+		HeapTuple	erasure = SPI_tuptable->vals[0];
 		bool		no_salt;
-		bool		no_leaf;
-		Datum		salt = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &no_salt);
-		Datum		leaf = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &no_leaf);
+		bool		isnull;
+		Datum		salt = SPI_getbinval(erasure, SPI_tuptable->tupdesc, 1, &no_salt);
+		Datum		leaf = SPI_getbinval(erasure, SPI_tuptable->tupdesc, 2, &isnull);
+		bool		unsound = DatumGetBool(SPI_getbinval(erasure, SPI_tuptable->tupdesc, 3, &isnull));
 
-		problem = "changed";
-		if (!no_salt && VARSIZE_ANY_EXHDR(DatumGetPointer(salt)) == SEAL_SALT &&
+		if (!unsound && !no_salt && VARSIZE_ANY_EXHDR(DatumGetPointer(salt)) == SEAL_SALT &&
 			row_fits(check, (uint8 *) VARDATA_ANY(DatumGetPointer(salt)),
 					 (uint8 *) VARDATA_ANY(DatumGetPointer(leaf))))
 			problem = NULL;
+		else if (!unsound)
+			problem = "changed";
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return problem;
