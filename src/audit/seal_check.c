@@ -205,13 +205,13 @@ check_erased_row(SealCheck *check)
 {
 	Oid			types[] = {INT8OID, INT8ARRAYOID};
 	Datum		values[] = {Int64GetDatum(check->rows.id), PointerGetDatum(check->unsound)};
+	static const char *const query = "SELECT salt, leaf, erase_id = ANY ($2) OR length(leaf) <> 32 FROM "
+		ARCHITECT_SCHEMA ".audit_seal_erasures WHERE log_id = $1 ORDER BY erase_id DESC LIMIT 1";
 	const char *problem = "erased without a record";
 
 	if (check->records.record.flags & SEAL_SPOILED)
 		return "changed";
-	if (SPI_execute_with_args("SELECT salt, leaf, erase_id = ANY ($2) OR length(leaf) <> 32 FROM "
-							  ARCHITECT_SCHEMA ".audit_seal_erasures "
-							  "WHERE log_id = $1 ORDER BY erase_id DESC LIMIT 1", 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(query, 2, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read erasures");
 
 	if (SPI_processed == 1)
