@@ -133,6 +133,23 @@ REVOKE ALL ON FUNCTION architect._audit_shape(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_shape(regclass) IS
     'the present shape of a table, in the columns of audit_shapes';
 
+CREATE OR REPLACE FUNCTION architect._audit_note_meddling(noted_id integer, kind text, detail text)
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    PERFORM architect._audit_note(noted_id, 'GAP', NULL, jsonb_build_object('gap', kind, 'detail', detail));
+EXCEPTION
+    WHEN undefined_table OR object_not_in_prerequisite_state THEN
+        -- Triggers must be removable while the log is broken; the shape tells of the gap all the same.
+        NULL;
+END
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_note_meddling(integer, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_note_meddling(integer, text, text) IS
+    'adds to the log, if it can be written, that the triggers of a table were meddled with';
+
 CREATE OR REPLACE FUNCTION architect._audit_note_shape(target regclass, enabled boolean, empty boolean)
     RETURNS integer
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -175,9 +192,9 @@ BEGIN
     -- A trigger that was meddled with leaves a trace in the log itself.
     IF former.table_id IS NOT NULL AND former.gap IS DISTINCT FROM present.gap
        AND coalesce(former.gap, present.gap) LIKE 'trigger %' THEN
-        PERFORM architect._audit_note(registered_id, 'GAP', NULL, jsonb_build_object(
-            'gap', CASE WHEN present.gap IS NULL THEN 'enabled' ELSE 'disabled' END,
-            'detail', coalesce(present.gap, former.gap)));
+        PERFORM architect._audit_note_meddling(registered_id,
+                                               CASE WHEN present.gap IS NULL THEN 'enabled' ELSE 'disabled' END,
+                                               coalesce(present.gap, former.gap));
     END IF;
     RETURN 1;
 END
@@ -211,23 +228,6 @@ REVOKE ALL ON FUNCTION architect._audit_note_shapes() FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_note_shapes() IS
     'notes the shapes of the tables that the present command altered';
 
-CREATE OR REPLACE FUNCTION architect._audit_note_gap_of_drop(noted_id integer)
-    RETURNS bigint
-    LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
-    SET search_path = pg_catalog, pg_temp
-AS $function$
-    SELECT architect._audit_note(noted_id, 'GAP', NULL,
-                                 jsonb_build_object('gap', 'disabled', 'detail', 'the triggers were dropped'))
-    FROM (SELECT shape.gap FROM architect.audit_shapes AS shape
-          WHERE shape.table_id = noted_id
-          ORDER BY shape.shape_id DESC
-          LIMIT 1) AS present
-    WHERE present.gap = 'not audited'
-$function$;
-REVOKE ALL ON FUNCTION architect._audit_note_gap_of_drop(integer) FROM PUBLIC;
-COMMENT ON FUNCTION architect._audit_note_gap_of_drop(integer) IS
-    'adds a gap to the log of a table that has just lost its triggers';
-
 CREATE OR REPLACE FUNCTION architect._audit_note_drops()
     RETURNS integer
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -238,10 +238,12 @@ BEGIN
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS dropped
                WHERE dropped.object_type = 'trigger' AND dropped.address_names::text LIKE '%architect_audit%'
                   OR dropped.classid = 'pg_class'::regclass AND dropped.objsubid > 0) THEN
-        PERFORM architect._audit_note_gap_of_drop(registered.table_id)
+        PERFORM architect._audit_note_meddling(registered.table_id, 'disabled', 'the triggers were dropped')
         FROM architect.audit_tables AS registered
         JOIN pg_class AS class ON class.oid = registered.relation
-        WHERE architect._audit_note_shape(registered.relation, false, false) = 1;
+        WHERE architect._audit_note_shape(registered.relation, false, false) = 1
+          AND NOT EXISTS (SELECT FROM pg_trigger AS trigger
+                          WHERE trigger.tgrelid = registered.relation AND trigger.tgname = 'architect_audit');
     END IF;
     RETURN 0;
 END
