@@ -24,6 +24,7 @@ CREATE TABLE architect.audit_retention (
     hold text,
     held_by text,
     held_at timestamptz,
+    maintained_at timestamptz,
     swept_before timestamptz,
     CONSTRAINT audit_retention_pkey PRIMARY KEY (table_id),
     CONSTRAINT audit_retention_keep_check CHECK (keep > '0'),
@@ -35,6 +36,8 @@ SELECT * FROM architect.audit_retention;';
 COMMENT ON COLUMN architect.audit_retention.table_id IS 'as in architect.audit_tables, while the table is there';
 COMMENT ON COLUMN architect.audit_retention.keep IS 'log rows go when they are older; NULL: never';
 COMMENT ON COLUMN architect.audit_retention.hold IS 'why no log row may go, whatever keep says';
+COMMENT ON COLUMN architect.audit_retention.maintained_at IS
+    'last call of audit_maintain that looked for rows of the table';
 COMMENT ON COLUMN architect.audit_retention.swept_before IS
     'audit_maintain has looked for rows to delete from before this time';
 

@@ -30,10 +30,11 @@ AS $function$
     FROM architect.audit_retention AS retention
     WHERE retention.keep IS NOT NULL
       AND retention.hold IS NULL
+      AND retention.maintained_at = now()
 $function$;
 REVOKE ALL ON FUNCTION architect._audit_cutoffs() FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_cutoffs() IS
-    'tables whose log rows from before this time are to be removed';
+    'tables whose log rows from before this time are to be removed by the present audit_maintain';
 
 CREATE OR REPLACE FUNCTION architect._audit_past_parts()
     RETURNS regclass[]
@@ -303,8 +304,13 @@ BEGIN
             USING HINT = 'Call architect.audit_maintain in a transaction of its own.';
         RETURN;
     END IF;
-    -- A hold that is being set is waited for, and one that is set later waits for us.
-    PERFORM FROM architect.audit_retention FOR UPDATE;
+    -- The seals before the log, as all do who need both.
+    PERFORM architect._audit_lock_seals();
+    -- A hold that comes now waits for us.  One that is being set right now counts.
+    UPDATE architect.audit_retention AS retention
+    SET maintained_at = now()
+    FROM (SELECT free.table_id FROM architect.audit_retention AS free FOR UPDATE SKIP LOCKED) AS free
+    WHERE retention.table_id = free.table_id;
 
     -- What takes time comes first: to drop a partition stops all capture until we commit.
     past := architect._audit_past_parts();
