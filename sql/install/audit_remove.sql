@@ -88,7 +88,8 @@ BEGIN
     INTO stop
     USING number, removable, since, until, batch - 1;
 
-    EXECUTE format('WITH gone AS (DELETE FROM %s AS row WHERE %s RETURNING row.*)
+    EXECUTE format('WITH gone AS (DELETE FROM %s AS row WHERE %s
+                                  RETURNING table_schema, table_name, changed_at, transaction_id, id)
                     SELECT max(gone.table_schema), max(gone.table_name), count(*), max(gone.changed_at),
                            array_agg(gone.transaction_id), array_agg(gone.id)
                     FROM gone', part, doomed)
@@ -202,6 +203,40 @@ REVOKE ALL ON FUNCTION architect._audit_drop(regclass) FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_drop(regclass) IS
     'drops a partition of the log; what tells of the log itself moves to the default partition';
 
+CREATE OR REPLACE FUNCTION architect._audit_sweep_again(part regclass)
+    RETURNS void
+    LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    UPDATE architect.audit_retention AS retention
+    SET swept_before = least(retention.swept_before, spared.lower)
+    FROM architect._audit_parts() AS spared
+    WHERE spared.part = _audit_sweep_again.part
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_sweep_again(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_sweep_again(regclass) IS
+    'lets the next call look for rows to delete in a partition that was to be dropped, and was not';
+
+CREATE OR REPLACE FUNCTION architect._audit_lock_briefly(relation text, mode text)
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    patience text := current_setting('lock_timeout');
+BEGIN
+    PERFORM set_config('lock_timeout', '2s', true)
+    FROM pg_settings AS setting
+    WHERE setting.name = 'lock_timeout'
+      AND setting.setting::integer NOT BETWEEN 1 AND 2000;
+    EXECUTE format('LOCK TABLE ONLY %s IN %s MODE', relation, mode);
+    PERFORM set_config('lock_timeout', patience, true);
+END
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_lock_briefly(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_lock_briefly(text, text) IS
+    'locks a table, or raises after two seconds: others wait behind us';
+
 CREATE OR REPLACE FUNCTION architect._audit_drop_past(past regclass[])
     RETURNS architect._audit_removal[]
     LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -209,31 +244,29 @@ CREATE OR REPLACE FUNCTION architect._audit_drop_past(past regclass[])
 AS $function$
 DECLARE
     removed architect._audit_removal[] := '{}';
+    nothing_kept regclass[];
+    still regclass[] := '{}';
     part regclass;
 BEGIN
-    IF past = '{}' THEN
+    -- Who writes there ends first, and nobody begins.
+    FOREACH part IN ARRAY past LOOP
+        PERFORM architect._audit_lock_briefly(part::text, 'SHARE');
+    END LOOP;
+    nothing_kept := architect._audit_past_parts();
+    FOREACH part IN ARRAY past LOOP
+        IF part = ANY (nothing_kept) THEN
+            still := still || part;
+            removed := removed || architect._audit_count(part);
+        ELSE
+            PERFORM architect._audit_sweep_again(part);
+        END IF;
+    END LOOP;
+    IF still = '{}' THEN
         RETURN removed;
     END IF;
-    -- All that is captured waits behind us while we wait: not for long.
-    PERFORM set_config('lock_timeout', '2s', true)
-    FROM pg_settings AS setting
-    WHERE setting.name = 'lock_timeout'
-      AND setting.setting::integer NOT BETWEEN 1 AND 2000;
 
-    -- Nobody writes there from here on, and who did has ended.
-    FOREACH part IN ARRAY past LOOP
-        EXECUTE format('LOCK TABLE %s IN SHARE MODE', part);
-    END LOOP;
-    past := ARRAY(SELECT still FROM unnest(architect._audit_past_parts()) AS still WHERE still = ANY (past));
-    IF past = '{}' THEN
-        RETURN removed;
-    END IF;
-    FOREACH part IN ARRAY past LOOP
-        removed := removed || architect._audit_count(part);
-    END LOOP;
-
-    LOCK TABLE ONLY architect.audit_log IN ACCESS EXCLUSIVE MODE;
-    FOREACH part IN ARRAY past LOOP
+    PERFORM architect._audit_lock_briefly('architect.audit_log', 'ACCESS EXCLUSIVE');
+    FOREACH part IN ARRAY still LOOP
         PERFORM architect._audit_drop(part);
     END LOOP;
     DELETE FROM architect.audit_commits AS commit
@@ -244,11 +277,7 @@ EXCEPTION
     WHEN lock_not_available OR deadlock_detected OR dependent_objects_still_exist THEN
         RAISE WARNING 'could not drop old partitions of the audit log: %', SQLERRM
             USING HINT = 'Nothing is lost: the next call of architect.audit_maintain tries again.';
-        -- Should they have to stay by then, for another table, rows are deleted there too.
-        UPDATE architect.audit_retention AS retention
-        SET swept_before = least(retention.swept_before, first.lower)
-        FROM architect._audit_parts() AS first
-        WHERE first.part = past[1];
+        PERFORM architect._audit_sweep_again(past[1]);
         RETURN '{}';
 END
 $function$;
