@@ -66,6 +66,21 @@ sub unchanged
 	} @tables;
 }
 
+# The net changes between two times of a table whose keys do not change.
+sub changes
+{
+	my ($session, $table, $since, $until) = @_;
+	my ($key) = Fuzz::Table::key_columns($table);
+	my ($before, $after) = map {
+		"(SELECT content ->> '$key->{number}' AS id, content FROM oracle.copy WHERE moment = '$_->{name}' AND relation = '$table->{name}')"
+	} $since, $until;
+
+	return $session->ask(compare_sql(
+		"SELECT ARRAY[id, CASE WHEN before.id IS NULL THEN 'INSERT' WHEN after.id IS NULL THEN 'DELETE' ELSE 'UPDATE' END]
+FROM $before AS before FULL JOIN $after AS after USING (id) WHERE before.content IS DISTINCT FROM after.content",
+		"SELECT ARRAY[record_id, operation] FROM architect.audit_changes('fuzz.$table->{name}', '$since->{at}', '$until->{at}')"));
+}
+
 sub verify
 {
 	my ($session, @tables) = @_;

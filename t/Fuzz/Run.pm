@@ -10,7 +10,7 @@ use IO::Handle;
 use Test::More;
 use Fuzz::Session;
 use Fuzz::Value qw(below one_of chance some_of);
-use Fuzz::Table qw(make_tables create_sql shape_of set_shape);
+use Fuzz::Table qw(make_tables create_sql shape_of set_shape signature);
 use Fuzz::Change qw(random_change contended);
 use Fuzz::Shape qw(random_shape);
 use Fuzz::Back;
@@ -288,11 +288,12 @@ sub mark
 	my $checker = $self->{checker};
 	my $name = 'moment ' . ++$self->{names};
 	my $copy = Fuzz::Check::copy_sql($name, @{ $self->{tables} });
-	my $when = "mark => '$name'";
+	my %mark = (name => $name, when => "mark => '$name'", place => scalar @{ $self->{marks} });
 
 	if ($quiet)
 	{
-		$when = "at => '" . $checker->value('SELECT clock_timestamp() FROM pg_sleep(0.003)') . "'";
+		$mark{at} = $checker->value('SELECT clock_timestamp() FROM pg_sleep(0.003)');
+		$mark{when} = "at => '$mark{at}'";
 		$checker->value("SELECT FROM pg_sleep(0.003);\n$copy");
 	}
 	elsif ($self->has('audit_mark'))
@@ -303,7 +304,8 @@ sub mark
 	{
 		return;
 	}
-	push @{ $self->{marks} }, { name => $name, when => $when, place => scalar @{ $self->{marks} } };
+	$mark{signature}{ $_->{name} } = signature($_) foreach @{ $self->{tables} };
+	push @{ $self->{marks} }, \%mark;
 }
 
 sub see_as_of
@@ -323,6 +325,20 @@ sub see_marks
 	foreach my $mark (some_of($marks, @{ $self->{marks} }))
 	{
 		$self->see_as_of($_, $mark) foreach some_of($tables, grep { !$_->{no_values} } @{ $self->{tables} });
+	}
+}
+
+# Between two quiet moments at which the table had the columns that it has now.
+sub see_changes
+{
+	my ($self) = @_;
+
+	return if !$self->has('audit_changes');
+	foreach my $table (grep { $_->{fixed_key} } @{ $self->{tables} })
+	{
+		my @moments = grep { $_->{at} && $_->{signature}{ $table->{name} } eq signature($table) } @{ $self->{marks} };
+		my ($since, $until) = sort { $a->{place} <=> $b->{place} } some_of(2, @moments);
+		$self->see('changes are the difference of two copies', Fuzz::Check::changes($self->{checker}, $table, $since, $until)) if $until;
 	}
 }
 
@@ -365,6 +381,7 @@ sub see_quiet
 		  foreach some_of(2, grep { !$_->{no_values} } @{ $self->{tables} });
 	}
 	$self->see_marks(1, 4);
+	$self->see_changes;
 	$self->mark(1) if chance(0.2);
 	$self->seal if chance(0.2);
 }

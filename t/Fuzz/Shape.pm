@@ -11,7 +11,7 @@ our @EXPORT_OK = qw(random_shape);
 use Fuzz::Value qw(below one_of chance literal random_value random_type);
 
 my %wider = (smallint => 'integer', integer => 'bigint', bigint => 'numeric', numeric => 'text', varchar => 'text');
-my $renamed = 0;
+my $names = 0;
 
 sub altered { return "ALTER TABLE fuzz.$_[0]{name} $_[1];" }
 
@@ -43,7 +43,7 @@ sub rename_column
 	my ($table) = @_;
 	my $fixed = $table->{deferrable} || $table->{name} eq 'parent';
 	my $column = one_of(grep { $_->{name} !~ /^(?:n|region)$/ && !($fixed && $_->{name} eq 'id') } @{ $table->{columns} });
-	my $name = ($column->{names}[0] =~ s/^(?!odd)/r/r) . '_' . ++$renamed;
+	my $name = ($column->{names}[0] =~ s/^(?!odd)/r/r) . '_' . ++$names;
 	my $sql = altered($table, "RENAME COLUMN $column->{name} TO $name");
 
 	@{ $table->{key} } = map { $_ eq $column->{name} ? $name : $_ } @{ $table->{key} };
@@ -91,15 +91,17 @@ sub move_partition
 	  . altered($table, "ATTACH PARTITION fuzz.$table->{name}_$name $bound");
 }
 
-# A partition that is empty goes, and another comes, for a region that nobody uses.
-sub replace_partition
+# A partition for a region that nobody uses comes, or goes again.
+sub spare_partition
 {
 	my ($table) = @_;
-	my $name = "fuzz.$table->{name}_empty";
+	my $spare = delete $table->{spare};
+	my $name = "fuzz.$table->{name}_" . ++$names;
 
-	return "DROP TABLE IF EXISTS $name;\nCREATE TABLE $name (LIKE fuzz.$table->{name} INCLUDING ALL);\n"
-	  . altered($table, "ATTACH PARTITION $name FOR VALUES IN ('region " . below(5) . "')") if chance(0.5);
-	return "DROP TABLE IF EXISTS $name;\nCREATE TABLE $name PARTITION OF fuzz.$table->{name} FOR VALUES IN ('region " . below(5) . "');";
+	return altered($table, "DETACH PARTITION $spare") . "\nDROP TABLE $spare;" if $spare;
+	$table->{spare} = $name;
+	return "CREATE TABLE $name PARTITION OF fuzz.$table->{name} FOR VALUES IN ('$name');" if chance(0.5);
+	return "CREATE TABLE $name (LIKE fuzz.$table->{name} INCLUDING ALL);\n" . altered($table, "ATTACH PARTITION $name FOR VALUES IN ('$name')");
 }
 
 my @shapes = ((\&add_column) x 4, (\&drop_column) x 2, (\&rename_column) x 3, (\&widen_column) x 3, \&make_index, \&drop_index);
@@ -109,7 +111,7 @@ sub random_shape
 	my ($table) = @_;
 
 	return move_partition($table) if $table->{partitions} && chance(0.1);
-	return replace_partition($table) if $table->{partitions} && chance(0.3);
+	return spare_partition($table) if $table->{partitions} && chance(0.3);
 	return one_of(@shapes)->($table);
 }
 

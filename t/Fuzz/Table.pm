@@ -12,7 +12,7 @@ use warnings;
 use utf8;
 
 use Exporter 'import';
-our @EXPORT_OK = qw(make_tables create_sql column key_columns writable visible names_list image key_tuple shape_of set_shape);
+our @EXPORT_OK = qw(make_tables create_sql column key_columns writable visible names_list image key_tuple shape_of set_shape signature);
 
 use Fuzz::Value qw(literal quoted);
 
@@ -48,7 +48,7 @@ my @tables = (
 	[ 'wide', [ [ 'id', 'bigint' ], [ 'n', 'integer' ], @many ],
 		['id'], sub { $_[0] . '000000000' }, '' ],
 	[ 'whole', [ [ 'id', 'uuid' ], [ 'n', 'integer' ], @many ],
-		['id'], $uuid, "capture => 'full', truncate => 'rows'", may_truncate => 1 ],
+		['id'], $uuid, "capture => 'full', truncate => 'rows'", may_truncate => 1, fixed_key => 1 ],
 	[ 'hiding', [ [ 'name', 'text' ], [ 'n', 'integer' ], [ 'title', 'text' ], [ 'seen', 'timestamptz', hidden => 'exclude' ],
 			[ 'card', 'text', hidden => 'mask' ], [ 'doc', 'jsonb', hidden => 'mask' ] ],
 		['name'], $words, "exclude => '{seen}', mask => '{card,doc}'",
@@ -185,6 +185,9 @@ sub key_tuple
 	return join ', ', map { literal(shift @values, $_->{type}) } key_columns($table);
 }
 
+# Tells whether the columns are what they were.
+sub signature { return join ' ', map { "$_->{number}:$_->{type}" } @{ $_[0]{columns} } }
+
 # What DDL changes, to be put back when it is rolled back.
 sub shape_of
 {
@@ -192,6 +195,7 @@ sub shape_of
 	return {
 		columns => [ map { { %$_, names => [ @{ $_->{names} } ] } } @{ $table->{columns} } ],
 		key => [ @{ $table->{key} } ],
+		spare => $table->{spare},
 		next_number => $table->{next_number}
 	};
 }
