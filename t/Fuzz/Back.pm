@@ -10,7 +10,8 @@ use Fuzz::Table qw(key_columns key_tuple);
 use Fuzz::Change qw(random_change contended);
 use Fuzz::Check;
 
-# Statements in one transaction of this session; returns its number, or nothing if it failed.
+# Statements in one transaction of this session; returns its number, or nothing if it failed or
+# changed nothing.
 sub transaction
 {
 	my ($run, $session, @statements) = @_;
@@ -19,7 +20,8 @@ sub transaction
 	$run->change($session, 'BEGIN', @statements);
 	my $number = $session->{aborted} ? undef : $session->value('SELECT pg_current_xact_id()');
 	$run->change($session, 'COMMIT');
-	return $session->{aborted} ? undef : $number;
+	return undef if $session->{aborted};
+	return $session->value("SELECT transaction_id FROM architect.audit_log WHERE transaction_id = '$number' LIMIT 1") || undef;
 }
 
 # The statements of a transaction that can be undone, as each of its rows is in the log.
@@ -48,8 +50,9 @@ sub undone
 	my ($run, $number, $moment) = @_;
 	my $session = $run->{checker};
 	my $undo = transaction($run, $session, "SELECT FROM architect.audit_undo('$number')");
+	my $problem = $session->{aborted} ? '' : Fuzz::Check::unchanged($session, $moment, @{ $run->{tables} });
 
-	$run->see('undo brings back what was', Fuzz::Check::unchanged($session, $moment, @{ $run->{tables} })) if defined $undo;
+	$run->see('undo brings back what was', $problem && "transaction $number: $problem");
 	return $undo;
 }
 
