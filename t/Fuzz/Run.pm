@@ -89,7 +89,7 @@ sub see
 	return if $problem eq '';
 	$self->{checked}{$what}[1]++;
 	$self->{problems}++;
-	$problem = substr $problem, 0, 4000;
+	$problem = substr $problem =~ s/^(.{400}).+/$1.../mgr, 0, 4000;
 	utf8::encode($problem);
 	diag("$what, after $self->{done} changes with seed $self->{seed}:\n$problem");
 }
