@@ -104,12 +104,13 @@ CREATE OR REPLACE FUNCTION architect._audit_erase(
 AS $function$
 DECLARE
     doomed record;
+    -- The seals before the log, as all do who need both.
+    sealed boolean := architect._audit_lock_seals();
     resealed bigint[] := '{}';
     made record;
     said jsonb;
     note bigint;
 BEGIN
-    -- The log before the seals, as retention does.
     LOCK TABLE architect.audit_log IN ROW EXCLUSIVE MODE;
     SELECT array_agg(log.transaction_id) AS transactions, array_agg(log.id) AS ids
     INTO doomed
@@ -126,7 +127,7 @@ BEGIN
         RETURN 0;
     END IF;
 
-    IF architect._audit_lock_seals() THEN
+    IF sealed THEN
         SELECT architect._audit_unseal_rows(number, record_ids, doomed.transactions, doomed.ids) INTO resealed;
     END IF;
     WITH changed AS (

@@ -171,8 +171,7 @@ BEGIN
                   DETAIL = 'Its snapshot may be older than the last seal.',
                   HINT = 'Call it in a transaction of level READ COMMITTED.';
     END IF;
-    -- The log before the seals, as retention does.
-    LOCK TABLE architect.audit_log IN ACCESS SHARE MODE;
+    -- The seals before the log, as all do who need both.
     IF NOT architect._audit_lock_seals() THEN
         -- One of those who make the first seal makes the tables.
         LOCK TABLE architect.audit_tables IN SHARE ROW EXCLUSIVE MODE;
