@@ -14,7 +14,7 @@ use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(allows_streaming => 'logical');
-$node->append_conf('postgresql.conf', "max_prepared_transactions = 10\ndeadlock_timeout = 100ms");
+$node->append_conf('postgresql.conf', "max_prepared_transactions = 10\ndeadlock_timeout = 100ms\nautovacuum = off");
 $node->start;
 
 Fuzz::Run->new(
