@@ -21,29 +21,36 @@ OBJS = \
 	src/audit/column.o \
 	src/audit/commit.o \
 	src/audit/condition.o \
+	src/audit/conflict.o \
 	src/audit/enable.o \
 	src/audit/erase.o \
 	src/audit/event.o \
 	src/audit/history.o \
 	src/audit/image.o \
 	src/audit/life.o \
+	src/audit/live.o \
 	src/audit/log.o \
 	src/audit/merkle.o \
 	src/audit/moment.o \
+	src/audit/names.o \
 	src/audit/number.o \
+	src/audit/order.o \
 	src/audit/overlay.o \
 	src/audit/partition.o \
 	src/audit/reader.o \
 	src/audit/record.o \
+	src/audit/reference.o \
 	src/audit/replay.o \
 	src/audit/retain.o \
 	src/audit/seal.o \
 	src/audit/seal_check.o \
 	src/audit/seal_record.o \
 	src/audit/shape.o \
+	src/audit/statement.o \
 	src/audit/table.o \
 	src/audit/target.o \
 	src/audit/truncate.o \
+	src/audit/undo.o \
 	src/audit/value.o
 
 OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)

@@ -131,7 +131,7 @@ find_rows(AuditReader *reader, int32 table_id, const char *record_id)
 	ListCell   *cell;
 
 	rows = list_concat(rows, architect_audit_record_rows(reader, AUDIT_BY_NEW_RECORD, table_id, record_id));
-	foreach(cell, architect_audit_lives(reader, table_id, record_id, table_rows))
+	foreach(cell, architect_audit_lives(reader, NULL, table_id, record_id, table_rows))
 		rows = list_concat(rows, ((AuditLife *) lfirst(cell))->events);
 	return rows;
 }

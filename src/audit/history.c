@@ -94,25 +94,6 @@ image_state(Jsonb *image)
 }
 
 /*
- * True when the two images show a column that did not change, so that they are
- * whole rows.
- */
-static bool
-is_full_capture(const AuditRecord *before, const AuditRecord *after)
-{
-	for (int i = 0; i < after->count; i++)
-	{
-		AuditField *field = &after->fields[i];
-		AuditField *old = architect_audit_get_field(before, field->name, field->length);
-
-		if (old != NULL && architect_audit_is_known(old) && architect_audit_is_known(field) &&
-			architect_audit_same_field(old, field))
-			return true;
-	}
-	return false;
-}
-
-/*
  * Takes the state over an UPDATE, in either direction.
  */
 static void
@@ -121,7 +102,7 @@ apply_update(State *state, const AuditLogRow *event, Jsonb *becomes)
 	AuditRecord *before = architect_audit_read_record(event->old_values);
 	AuditRecord *after = architect_audit_read_record(event->new_values);
 
-	if (is_full_capture(before, after))
+	if (architect_audit_is_full(before, after))
 		*state = image_state(becomes);
 	else
 		architect_audit_merge(state->record, architect_audit_read_record(becomes));
@@ -260,16 +241,16 @@ compare_versions(const ListCell *left, const ListCell *right)
 
 /*
  * Returns the versions (AuditVersion *) of every life that ever had this
- * record_id, oldest first.
+ * record_id, oldest first.  Records are under present names.
  */
 List *
-architect_audit_versions(AuditReader *reader, int32 table_id, const char *record_id)
+architect_audit_versions(AuditReader *reader, struct AuditTarget *target, int32 table_id, const char *record_id)
 {
 	List	   *table_rows = architect_audit_record_rows(reader, AUDIT_BY_RECORD, table_id, NULL);
 	List	   *versions = NIL;
 	ListCell   *cell;
 
-	foreach(cell, architect_audit_lives(reader, table_id, record_id, table_rows))
+	foreach(cell, architect_audit_lives(reader, target, table_id, record_id, table_rows))
 	{
 		Rebuild		rebuild = {.life = lfirst(cell), .table_rows = table_rows};
 
@@ -286,7 +267,7 @@ architect_audit_versions(AuditReader *reader, int32 table_id, const char *record
 }
 
 static void
-put_version(ReturnSetInfo *result, int64 number, const AuditVersion *version)
+put_version(ReturnSetInfo *result, struct AuditTarget *target, int64 number, const AuditVersion *version)
 {
 	Datum		values[HISTORY_COLUMNS] = {0};
 	bool		nulls[HISTORY_COLUMNS] = {false};
@@ -302,7 +283,8 @@ put_version(ReturnSetInfo *result, int64 number, const AuditVersion *version)
 	values[HISTORY_VERSION] = Int64GetDatum(number);
 	values[HISTORY_COMPLETE] = BoolGetDatum(version->complete);
 	if (version->record != NULL && version->record->count > 0)
-		values[HISTORY_RECORD] = JsonbPGetDatum(architect_audit_write_record(version->record));
+		values[HISTORY_RECORD] = JsonbPGetDatum(architect_audit_write_record(
+			architect_audit_rename_back(target, version->event, version->record)));
 	else
 		nulls[HISTORY_RECORD] = true;
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
@@ -335,6 +317,7 @@ architect_audit_history(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Relation	rel;
 	int32		table_id;
+	struct AuditTarget *target;
 	AuditReader *reader;
 	int64		number = 0;
 	ListCell   *cell;
@@ -342,9 +325,10 @@ architect_audit_history(PG_FUNCTION_ARGS)
 	rel = architect_audit_open_target(PG_GETARG_OID(0), "show the history of", &table_id);
 	InitMaterializedSRF(fcinfo, 0);
 
+	target = architect_audit_past_names(RelationGetRelid(rel), table_id);
 	reader = architect_audit_open_log();
-	foreach(cell, architect_audit_versions(reader, table_id, text_to_cstring(PG_GETARG_TEXT_PP(1))))
-		put_version(result, ++number, lfirst(cell));
+	foreach(cell, architect_audit_versions(reader, target, table_id, text_to_cstring(PG_GETARG_TEXT_PP(1))))
+		put_version(result, target, ++number, lfirst(cell));
 	architect_audit_close_log(reader);
 	relation_close(rel, NoLock);
 	return (Datum) 0;

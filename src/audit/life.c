@@ -40,6 +40,7 @@ struct KeyHistory
 typedef struct LifeSearch
 {
 	AuditReader *reader;
+	struct AuditTarget *target;
 	int32		table_id;
 	List	   *table_rows;		/* events of the whole table */
 	List	   *keys;			/* of KeyHistory *, read so far */
@@ -111,6 +112,8 @@ read_key(LifeSearch *search, const char *key)
 			rows = lappend(rows, lfirst(cell));
 	}
 	list_sort(rows, architect_audit_compare_rows);
+	foreach(cell, rows)
+		architect_audit_rename_event(search->target, lfirst(cell));
 	return rows;
 }
 
@@ -364,12 +367,14 @@ find_life(LifeSearch *search, Tenure *tenure)
 
 /*
  * Returns the lives (AuditLife *) that ever had this record_id, oldest first.
- * The events of the whole table are given.
+ * The events of the whole table are given; target says how columns were called
+ * and may be NULL.
  */
 List *
-architect_audit_lives(AuditReader *reader, int32 table_id, const char *record_id, List *table_rows)
+architect_audit_lives(AuditReader *reader, struct AuditTarget *target, int32 table_id,
+					  const char *record_id, List *table_rows)
 {
-	LifeSearch	search = {.reader = reader, .table_id = table_id, .table_rows = table_rows};
+	LifeSearch	search = {.reader = reader, .target = target, .table_id = table_id, .table_rows = table_rows};
 	List	   *lives = NIL;
 	ListCell   *cell;
 

@@ -126,7 +126,7 @@ text_or_null(AuditLogRow *row, int column)
 static AuditLogRow *
 make_row(HeapTuple tuple, TupleDesc desc)
 {
-	AuditLogRow *row = palloc(sizeof(AuditLogRow));
+	AuditLogRow *row = palloc0(sizeof(AuditLogRow));
 
 	if (desc->natts != LOG_COLUMNS)
 		elog(ERROR, "a partition of the audit log has %d columns", desc->natts);
@@ -263,4 +263,32 @@ architect_audit_transaction_rows(AuditReader *reader, FullTransactionId transact
 	Search		search = {.by = AUDIT_BY_TRANSACTION, .transaction = transaction};
 
 	return search_log(reader, &search);
+}
+
+/*
+ * Returns the table with this number, or InvalidOid where it was dropped.
+ */
+Oid
+architect_audit_table_of(int32 table_id)
+{
+	Relation	registry = table_open(architect_relation("audit_tables", false), AccessShareLock);
+	AttrNumber	relation = get_attnum(RelationGetRelid(registry), "relation");
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			result = InvalidOid;
+
+	ScanKeyInit(&key, get_attnum(RelationGetRelid(registry), "table_id"), BTEqualStrategyNumber,
+				F_INT4EQ, Int32GetDatum(table_id));
+	scan = systable_beginscan(registry, architect_relation("audit_tables_pkey", false), true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+
+		result = DatumGetObjectId(heap_getattr(tuple, relation, RelationGetDescr(registry), &isnull));
+	}
+	systable_endscan(scan);
+	table_close(registry, AccessShareLock);
+	return result;
 }

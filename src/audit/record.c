@@ -266,3 +266,22 @@ architect_audit_contradicts(const AuditRecord *left, const AuditRecord *right)
 	}
 	return false;
 }
+
+/*
+ * True when the two images show a column that did not change, so that they are
+ * whole rows.
+ */
+bool
+architect_audit_is_full(const AuditRecord *before, const AuditRecord *after)
+{
+	for (int i = 0; i < after->count; i++)
+	{
+		AuditField *field = &after->fields[i];
+		AuditField *old = architect_audit_get_field(before, field->name, field->length);
+
+		if (old != NULL && architect_audit_is_known(old) && architect_audit_is_known(field) &&
+			architect_audit_same_field(old, field))
+			return true;
+	}
+	return false;
+}

@@ -50,8 +50,12 @@ typedef struct AuditLogRow
 	FullTransactionId transaction;
 	char	   *record_id;		/* NULL where the event is the whole table's */
 	char	   *new_record_id;	/* NULL unless the key changed */
-	Jsonb	   *old_values;
+	Jsonb	   *old_values;		/* under present names, once is_renamed */
 	Jsonb	   *new_values;
+	bool		is_renamed;
+	bool		keys_only;		/* captured so; known once is_renamed */
+	struct UndoStep *step;		/* that undoes it */
+	struct NetRow *row;			/* that it is about, within its transaction */
 	Datum		values[LOG_COLUMNS];
 	bool		nulls[LOG_COLUMNS];
 } AuditLogRow;
@@ -94,19 +98,30 @@ extern void architect_audit_merge(AuditRecord *record, const AuditRecord *newer)
 extern bool architect_audit_is_known(const AuditField *field);
 extern bool architect_audit_same_field(const AuditField *left, const AuditField *right);
 extern bool architect_audit_contradicts(const AuditRecord *left, const AuditRecord *right);
+extern bool architect_audit_is_full(const AuditRecord *before, const AuditRecord *after);
 
 /* reader.c */
 extern AuditReader *architect_audit_open_log(void);
 extern void architect_audit_close_log(AuditReader *reader);
 extern List *architect_audit_record_rows(AuditReader *reader, AuditLookup by, int32 table_id, const char *record_id);
+extern Oid	architect_audit_table_of(int32 table_id);
 extern int	architect_audit_compare_rows(const ListCell *left, const ListCell *right);
 extern List *architect_audit_transaction_rows(AuditReader *reader, FullTransactionId transaction);
 
+/* names.c */
+extern struct AuditTarget *architect_audit_past_names(Oid relid, int32 table_id);
+extern void architect_audit_rename_event(struct AuditTarget *target, AuditLogRow *event);
+extern AuditRecord *architect_audit_rename_back(struct AuditTarget *target, const AuditLogRow *event,
+												AuditRecord *record);
+extern bool architect_audit_is_gone(AuditField *field);
+
 /* life.c */
-extern List *architect_audit_lives(AuditReader *reader, int32 table_id, const char *record_id, List *table_rows);
+extern List *architect_audit_lives(AuditReader *reader, struct AuditTarget *target, int32 table_id,
+								   const char *record_id, List *table_rows);
 
 /* history.c */
-extern List *architect_audit_versions(AuditReader *reader, int32 table_id, const char *record_id);
+extern List *architect_audit_versions(AuditReader *reader, struct AuditTarget *target, int32 table_id,
+									  const char *record_id);
 extern Relation architect_audit_open_target(Oid target, const char *purpose, int32 *table_id);
 
 #endif							/* ARCHITECT_AUDIT_RECORD_H */

@@ -32,10 +32,8 @@
 
 #define PIN_DATESTYLE		(1 << 0)
 #define PIN_TIMEZONE		(1 << 1)
-#define PIN_INTERVALSTYLE	(1 << 2)
 #define PIN_FLOAT			(1 << 3)
 #define PIN_BYTEA			(1 << 4)
-#define PIN_MONEY			(1 << 5)
 #define PIN_ALL				(((1 << 6) - 1) | AUDIT_PIN_NAMES)
 
 /* Temporary objects come last, so that they hide nothing. */
@@ -108,7 +106,7 @@ pins_of(Oid typid)
 		case TIMESTAMPTZOID:
 			return PIN_DATESTYLE | PIN_TIMEZONE;
 		case INTERVALOID:
-			return PIN_INTERVALSTYLE;
+			return AUDIT_PIN_INTERVAL;
 		case FLOAT4OID:
 		case FLOAT8OID:
 		case POINTOID:
@@ -122,7 +120,7 @@ pins_of(Oid typid)
 		case BYTEAOID:
 			return PIN_BYTEA;
 		case MONEYOID:
-			return PIN_MONEY;
+			return AUDIT_PIN_MONEY;
 		default:
 			return PIN_ALL;
 	}
@@ -210,13 +208,13 @@ architect_audit_pin(uint32 pins)
 	if ((pins & PIN_TIMEZONE) &&
 		strcmp(pg_get_timezone_name(session_timezone), "UTC") != 0)
 		pin_setting(&level, "TimeZone", "UTC");
-	if ((pins & PIN_INTERVALSTYLE) && IntervalStyle != INTSTYLE_POSTGRES)
+	if ((pins & AUDIT_PIN_INTERVAL) && IntervalStyle != INTSTYLE_POSTGRES)
 		pin_setting(&level, "IntervalStyle", "postgres");
 	if ((pins & PIN_FLOAT) && extra_float_digits < 1)
 		pin_setting(&level, "extra_float_digits", "1");
 	if ((pins & PIN_BYTEA) && bytea_output != BYTEA_OUTPUT_HEX)
 		pin_setting(&level, "bytea_output", "hex");
-	if ((pins & PIN_MONEY) && strcmp(GetConfigOption("lc_monetary", false, false), "C") != 0)
+	if ((pins & AUDIT_PIN_MONEY) && strcmp(GetConfigOption("lc_monetary", false, false), "C") != 0)
 		pin_setting(&level, "lc_monetary", "C");
 	if ((pins & AUDIT_PIN_PATH) && strcmp(namespace_search_path, PINNED_PATH) != 0)
 		pin_setting(&level, "search_path", PINNED_PATH);

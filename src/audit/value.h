@@ -44,6 +44,11 @@ extern void architect_audit_append_text(StringInfo buf, AuditType *type, Datum v
 #define AUDIT_PIN_QUOTE		(1 << 7)
 #define AUDIT_PIN_NAMES		(AUDIT_PIN_PATH | AUDIT_PIN_QUOTE)
 
+/* Those without which a text would not be read back as it was written. */
+#define AUDIT_PIN_INTERVAL	(1 << 2)
+#define AUDIT_PIN_MONEY		(1 << 5)
+#define AUDIT_PIN_INPUT		(AUDIT_PIN_INTERVAL | AUDIT_PIN_MONEY)
+
 /* Settings pinned for the output functions; the level to unpin, or 0. */
 extern int	architect_audit_pin(uint32 pins);
 extern void architect_audit_unpin(int level);

@@ -1,0 +1,159 @@
+/*
+ * names.c
+ *    Images of a record under the names that its columns have now.
+ *
+ * Shapes say which column had which name when.  Most tables have but one shape,
+ * and then nothing is to be done.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "audit/record.h"
+#include "audit/replay.h"
+#include "core/core.h"
+
+/* Marks columns that do not exist any more, as no name of a column can. */
+#define GONE "\001"
+
+/*
+ * True when the table has had several shapes.
+ */
+static bool
+has_several_shapes(int32 table_id)
+{
+	Relation	shapes = table_open(architect_relation("audit_shapes", false), AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	int			count = 0;
+
+	ScanKeyInit(&key, get_attnum(RelationGetRelid(shapes), "table_id"), BTEqualStrategyNumber,
+				F_INT4EQ, Int32GetDatum(table_id));
+	scan = systable_beginscan(shapes, architect_relation("audit_shapes_pkey", true),
+							  OidIsValid(architect_relation("audit_shapes_pkey", true)),
+							  GetActiveSnapshot(), 1, &key);
+	while (count < 2 && HeapTupleIsValid(systable_getnext(scan)))
+		count++;
+	systable_endscan(scan);
+	table_close(shapes, AccessShareLock);
+	return count > 1;
+}
+
+/*
+ * Returns the shapes of the table, or NULL where it has always had the same.
+ */
+AuditTarget *
+architect_audit_past_names(Oid relid, int32 table_id)
+{
+	if (!has_several_shapes(table_id))
+		return NULL;
+	return architect_audit_read_target(relid, NULL, "read the log of");
+}
+
+static AuditShapeColumn *
+find_column(AuditShape *shape, const AuditField *field)
+{
+	for (int i = 0; i < shape->ncolumns; i++)
+	{
+		if (shape->columns[i].name_length == field->length &&
+			memcmp(shape->columns[i].name, field->name, field->length) == 0)
+			return &shape->columns[i];
+	}
+	return NULL;
+}
+
+/*
+ * The name by which a column of this shape is known now.
+ */
+static char *
+present_name(const AuditShapeColumn *column)
+{
+	return column->present_name != NULL ? column->present_name : psprintf(GONE "%s", column->name);
+}
+
+/*
+ * Returns the image under present names.
+ */
+static Jsonb *
+to_present(Jsonb *image, AuditShape *shape)
+{
+	AuditRecord *record;
+
+	if (image == NULL)
+		return NULL;
+	record = architect_audit_read_record(image);
+	for (int i = 0; i < record->count; i++)
+	{
+		AuditShapeColumn *column = find_column(shape, &record->fields[i]);
+
+		if (column == NULL)
+			continue;
+		record->fields[i].name = present_name(column);
+		record->fields[i].length = strlen(record->fields[i].name);
+	}
+	return architect_audit_write_record(record);
+}
+
+/*
+ * Brings the images of an event under present names; target may be NULL.
+ */
+void
+architect_audit_rename_event(AuditTarget *target, AuditLogRow *event)
+{
+	AuditShape *shape;
+
+	if (target == NULL || event->is_renamed)
+		return;
+	shape = architect_audit_shape_at(target, event->id);
+	event->is_renamed = true;
+	event->old_values = to_present(event->old_values, shape);
+	event->new_values = to_present(event->new_values, shape);
+	event->keys_only = shape->capture != NULL && strcmp(shape->capture, "keys") == 0;
+}
+
+/*
+ * Returns the record under the names that its columns had at the event, without
+ * those that the table did not have then; target may be NULL.
+ */
+AuditRecord *
+architect_audit_rename_back(AuditTarget *target, const AuditLogRow *event, AuditRecord *record)
+{
+	AuditRecord *named;
+	AuditShape *shape;
+
+	if (target == NULL)
+		return record;
+	named = architect_audit_make_record();
+	shape = architect_audit_shape_at(target, event->id);
+	for (int i = 0; i < shape->ncolumns; i++)
+	{
+		char	   *present = present_name(&shape->columns[i]);
+		AuditField *field = architect_audit_get_field(record, present, strlen(present));
+		AuditField	copy;
+
+		if (field == NULL)
+			continue;
+		copy = *field;
+		copy.name = shape->columns[i].name;
+		copy.length = shape->columns[i].name_length;
+		architect_audit_set_field(named, &copy);
+	}
+	return named;
+}
+
+/*
+ * True for a column that was dropped; takes the mark off its name.
+ */
+bool
+architect_audit_is_gone(AuditField *field)
+{
+	if (field->length == 0 || field->name[0] != GONE[0])
+		return false;
+	field->name++;
+	field->length--;
+	return true;
+}
