@@ -121,6 +121,32 @@ read_shapes(AuditTarget *target, const AuditMoment *moment)
 }
 
 /*
+ * Returns the time before which retention has removed log rows of the table;
+ * DT_NOBEGIN if it has not.
+ */
+static TimestampTz
+read_removed_before(int32 table_id)
+{
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {Int32GetDatum(table_id)};
+	TimestampTz removed_before = DT_NOBEGIN;
+	bool		isnull = true;
+	Datum		value = (Datum) 0;
+
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT removed_before FROM " ARCHITECT_SCHEMA ".audit_tables"
+							  " WHERE table_id OPERATOR(pg_catalog.=) $1",
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the register");
+	if (SPI_processed > 0)
+		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		removed_before = DatumGetTimestampTz(value);
+	SPI_finish();
+	return removed_before;
+}
+
+/*
  * Opens the log of a table that the caller owns, and stores what is pending for
  * it; raises 42501 for others and 55000 for a table that was never audited.  The
  * purpose completes "cannot ...".
@@ -145,7 +171,10 @@ architect_audit_read_target(Oid relid, const AuditMoment *moment, const char *pu
 
 	architect_audit_store_pending();
 	if (target->table_id != 0)
+	{
 		read_shapes(target, moment);
+		target->removed_before = read_removed_before(target->table_id);
+	}
 	if (target->nshapes == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
