@@ -102,6 +102,13 @@ sub record_of
 	return 'jsonb_build_array(' . join(', ', map { "$alias.$_->{name}::text" } @key) . ')::text';
 }
 
+# The value of a column in a record, which has the names of its time.
+sub in_record
+{
+	my ($column) = @_;
+	return "(SELECT record ->> name FROM unnest('{" . join(',', @{ $column->{names} }) . "}'::text[]) AS name WHERE record ? name)";
+}
+
 # The last version of some live records is the live row, and their versions are complete.  A
 # JSON null looks like NULL here, and a column added since the last change is not in the record.
 sub history
@@ -111,11 +118,9 @@ sub history
 	my $id = record_of($table, 't');
 	my $live = join ', ', map {
 		my $text = $_->{type} eq 'jsonb' ? "nullif(t.$_->{name}, 'null') #>> '{}'" : "t.$_->{name}::text";
-		$_->{added} ? "CASE WHEN record ? '$_->{name}' THEN $text END" : $text
+		$_->{added} ? "CASE WHEN record ?| '{" . join(',', @{ $_->{names} }) . "}' THEN $text END" : $text
 	} @columns;
-	my $last = join ', ', map {
-		$_->{type} eq 'jsonb' ? "record ->> '$_->{name}'" : "((record ->> '$_->{name}')::$_->{type})::text"
-	} @columns;
+	my $last = join ', ', map { $_->{type} eq 'jsonb' ? in_record($_) : '(' . in_record($_) . "::$_->{type})::text" } @columns;
 
 	return $session->ask(<<"SQL");
 SELECT E'\\n', id, version, operation, complete, E'\\n   live: ', live, E'\\n  record: ', last

@@ -375,7 +375,7 @@ sub see_quiet
 
 	$self->see_log;
 	$self->see('verify finds nothing', Fuzz::Check::verify($self->{checker}, @{ $self->{tables} })) if $self->has('audit_verify');
-	if ($self->has('audit_history') && $self->has('_audit_current_names'))
+	if ($self->has('audit_undo'))
 	{
 		$self->see('the last version is the live row', Fuzz::Check::history($self->{checker}, $_))
 		  foreach some_of(2, grep { !$_->{no_values} } @{ $self->{tables} });
@@ -396,6 +396,7 @@ sub round
 	$self->contend if chance(0.3);
 	$self->alone if chance(0.5);
 	Fuzz::Back::undo($self) if $self->has('audit_undo') && chance(0.5);
+	Fuzz::Back::plan($self) if $self->has('audit_undo') && chance(0.2);
 	Fuzz::Back::restore($self) if $self->has('audit_restore') && chance(0.5);
 	$self->see_quiet;
 }
