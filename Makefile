@@ -41,6 +41,7 @@ OBJS = \
 	src/audit/record.o \
 	src/audit/reference.o \
 	src/audit/replay.o \
+	src/audit/restore.o \
 	src/audit/retain.o \
 	src/audit/seal.o \
 	src/audit/seal_check.o \
