@@ -140,7 +140,7 @@ BEGIN
                                             + coalesce(pg_column_size(sample.old_values), 0)
                                             + coalesce(pg_column_size(sample.new_values), 0)
                                             + coalesce(pg_column_size(sample.context), 0)))
-                   * (1 + size.indexes / size.heap) AS bytes
+                   * (1 + size.indexes / greatest(size.heap, 1)) AS bytes
             FROM sample
             JOIN architect.audit_tables AS registered ON registered.table_id = sample.table_id
             WHERE sample.changed_at >= coalesce(registered.removed_before, '-infinity')
