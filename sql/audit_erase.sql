@@ -85,6 +85,12 @@ SELECT architect.audit_erase('renamed', '1', '{fax}');
 -- fails: not in the log of this record
 SELECT architect.audit_erase('renamed', '2', '{fax}');
 SELECT new_values FROM log WHERE rec = '1' AND op = 'INSERT' AND new_values ? 'fax';
+-- One that has another name by now goes by that, and leaves alone what has its old name.
+ALTER TABLE renamed RENAME phone TO mobile;
+ALTER TABLE renamed ADD phone text;
+UPDATE renamed SET phone = '0500', mobile = '0600';
+SELECT architect.audit_erase('renamed', '1', '{mobile}');
+SELECT old_values, new_values FROM log WHERE rec = '1' AND op = 'UPDATE' AND new_values ? 'mobile';
 -- A table that is not audited any more still has its log.
 SELECT architect.audit_disable('renamed');
 SELECT architect.audit_erase('renamed', '1', '{phone}');

@@ -10,12 +10,39 @@ COMMENT ON FUNCTION architect._audit_erase_values(jsonb, text[]) IS
 
 CREATE OR REPLACE FUNCTION architect._audit_logged_names(number integer, columns text[], present text[])
     RETURNS TABLE (after_id bigint, until_id bigint, names text[])
-    LANGUAGE plpgsql STABLE PARALLEL UNSAFE
+    LANGUAGE sql STABLE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
 AS $function$
-BEGIN
-    RETURN QUERY SELECT 0::bigint, 9223372036854775807, columns;
-END
+    WITH known AS MATERIALIZED (
+        SELECT logged.shape_id, logged.name, logged.present_name
+        FROM architect.audit_columns AS logged
+        WHERE logged.table_id = number
+    ), span AS (
+        SELECT shape.shape_id, shape.log_id AS after_id,
+               lead(shape.log_id, 1, 9223372036854775807) OVER (ORDER BY shape.shape_id) AS until_id
+        FROM architect.audit_shapes AS shape
+        WHERE shape.table_id = number
+        UNION ALL
+        SELECT NULL, -1, coalesce(min(shape.log_id), 9223372036854775807)
+        FROM architect.audit_shapes AS shape
+        WHERE shape.table_id = number
+    )
+    SELECT span.after_id, span.until_id,
+           ARRAY(SELECT known.name
+                 FROM known
+                 WHERE known.shape_id = span.shape_id
+                   AND known.present_name = ANY (present)
+                 UNION
+                 -- Whatever had the name, unless it is another column of the table by now.
+                 SELECT asked.name
+                 FROM unnest(columns) AS asked (name)
+                 WHERE NOT EXISTS (SELECT FROM known
+                                   WHERE known.shape_id = span.shape_id
+                                     AND known.name = asked.name
+                                     AND known.present_name <> asked.name
+                                     AND asked.name = ANY (present)))
+    FROM span
+    WHERE span.after_id < span.until_id
 $function$;
 REVOKE ALL ON FUNCTION architect._audit_logged_names(integer, text[], text[]) FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_logged_names(integer, text[], text[]) IS
