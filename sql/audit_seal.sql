@@ -209,6 +209,9 @@ RESET ROLE;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT architect.audit_seal();
 ROLLBACK;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT architect.audit_erase('audit_seal.item', '1', '{name}');
+ROLLBACK;
 
 SET client_min_messages = warning;
 DROP SCHEMA audit_seal CASCADE;

@@ -97,7 +97,7 @@ BEGIN
     USING number, removable, since, least(until, stop + interval '1 microsecond');
 
     gone.table_id := number;
-    IF gone.rows > 0 AND to_regclass('architect.audit_seals') IS NOT NULL THEN
+    IF gone.rows > 0 AND architect._audit_lock_seals() THEN
         gone.seals := architect._audit_forget_rows(transactions, ids);
     END IF;
     RETURN gone;
@@ -177,7 +177,7 @@ BEGIN
     INTO counted
     USING architect._audit_removable();
 
-    IF cardinality(counted) > 0 AND to_regclass('architect.audit_seals') IS NOT NULL THEN
+    IF cardinality(counted) > 0 AND architect._audit_lock_seals() THEN
         counted[1].seals := architect._audit_forget_partition(part);
     END IF;
     RETURN coalesce(counted, '{}');

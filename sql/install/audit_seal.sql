@@ -119,7 +119,18 @@ CREATE OR REPLACE FUNCTION architect._audit_lock_seals()
 AS $function$
 BEGIN
     IF to_regclass('architect.audit_seals') IS NULL THEN
-        RETURN false;
+        -- The very first may be in the making.
+        LOCK TABLE architect.audit_tables IN SHARE UPDATE EXCLUSIVE MODE;
+        IF to_regclass('architect.audit_seals') IS NULL THEN
+            RETURN false;
+        END IF;
+    END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'cannot work on seals of the audit log in a transaction of isolation level %',
+                current_setting('transaction_isolation')
+            USING ERRCODE = 'active_sql_transaction',
+                  DETAIL = 'Its snapshot may be older than the last seal.',
+                  HINT = 'Call it in a transaction of level READ COMMITTED.';
     END IF;
     LOCK TABLE architect.audit_seals IN SHARE ROW EXCLUSIVE MODE;
     RETURN true;
@@ -164,20 +175,9 @@ BEGIN
             USING HINT = 'The first call of architect.audit_enable makes it.';
         RETURN NULL;
     END IF;
-    IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE EXCEPTION 'cannot seal the audit log in a transaction of isolation level %',
-                current_setting('transaction_isolation')
-            USING ERRCODE = 'active_sql_transaction',
-                  DETAIL = 'Its snapshot may be older than the last seal.',
-                  HINT = 'Call it in a transaction of level READ COMMITTED.';
-    END IF;
     -- The seals before the log, as all do who need both.
     IF NOT architect._audit_lock_seals() THEN
-        -- One of those who make the first seal makes the tables.
-        LOCK TABLE architect.audit_tables IN SHARE ROW EXCLUSIVE MODE;
-        IF NOT architect._audit_lock_seals() THEN
-            PERFORM architect._audit_make_seals();
-        END IF;
+        PERFORM architect._audit_make_seals();
     END IF;
 
     SELECT seals.* INTO last FROM architect.audit_seals AS seals ORDER BY seals.seal DESC LIMIT 1;
