@@ -58,8 +58,9 @@ AS $function$
     CROSS JOIN LATERAL architect._audit_seal_records(records.data) AS record
     JOIN unnest(transactions, ids) AS given (transaction_id, log_id)
       ON given.transaction_id = record.transaction_id AND given.log_id = record.log_id
-    WHERE EXISTS (SELECT FROM unnest(transactions) AS needed (transaction_id)
-                  WHERE needed.transaction_id BETWEEN records.first_transaction AND records.last_transaction)
+    WHERE EXISTS (SELECT FROM unnest(transactions, ids) AS needed (transaction_id, log_id)
+                  WHERE (needed.transaction_id, needed.log_id) >= (records.first_transaction, records.first_id)
+                    AND (needed.transaction_id, needed.log_id) <= (records.last_transaction, records.last_id))
 $function$;
 REVOKE ALL ON FUNCTION architect._audit_sealed_rows(xid8[], bigint[]) FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_sealed_rows(xid8[], bigint[]) IS

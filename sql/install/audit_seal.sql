@@ -25,7 +25,9 @@ BEGIN
         seal bigint NOT NULL,
         chunk integer NOT NULL,
         first_transaction xid8 NOT NULL,
+        first_id bigint NOT NULL,
         last_transaction xid8 NOT NULL,
+        last_id bigint NOT NULL,
         data bytea NOT NULL,
         CONSTRAINT audit_seal_rows_pkey PRIMARY KEY (seal, chunk)
     ) USING heap;
@@ -496,15 +498,23 @@ DECLARE
 BEGIN
     SELECT array_agg(given.transaction_id ORDER BY given.transaction_id, given.id) AS transactions,
            array_agg(given.id ORDER BY given.transaction_id, given.id) AS ids,
-           min(given.transaction_id) AS first,
-           max(given.transaction_id) AS last
+           count(*) AS count
     INTO sorted
     FROM unnest(transactions, ids) AS given (transaction_id, id);
 
     FOR chunk IN
         SELECT records.seal, records.chunk, records.data
         FROM architect.audit_seal_rows AS records
-        WHERE records.first_transaction <= sorted.last AND records.last_transaction >= sorted.first
+        WHERE (records.first_transaction, records.first_id)
+                  <= (sorted.transactions[sorted.count], sorted.ids[sorted.count])
+          AND (records.last_transaction, records.last_id) >= (sorted.transactions[1], sorted.ids[1])
+          -- A few rows may be far apart.
+          AND (sorted.count > 1000
+               OR EXISTS (SELECT FROM unnest(transactions, ids) AS given (transaction_id, id)
+                          WHERE (given.transaction_id, given.id)
+                                    >= (records.first_transaction, records.first_id)
+                            AND (given.transaction_id, given.id)
+                                    <= (records.last_transaction, records.last_id)))
         ORDER BY records.seal, records.chunk
     LOOP
         changed := architect._audit_seal_mark(chunk.data, sorted.transactions, sorted.ids, flag);

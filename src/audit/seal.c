@@ -47,8 +47,8 @@ typedef struct ChunkWriter
 	int32		chunk;
 	bytea	   *data;			/* the chunk in the making */
 	int			nrecords;
-	uint64		first_transaction;
-	uint64		last_transaction;
+	SealRecord	first;
+	SealRecord	last;
 	SPIPlanPtr	insert;
 } ChunkWriter;
 
@@ -137,14 +137,14 @@ architect_seal_close_rows(SealRows *rows)
 static ChunkWriter *
 make_writer(int64 seal)
 {
-	Oid			types[] = {INT8OID, INT4OID, XID8OID, XID8OID, BYTEAOID};
+	Oid			types[] = {INT8OID, INT4OID, XID8OID, INT8OID, XID8OID, INT8OID, BYTEAOID};
 	ChunkWriter *writer = palloc0(sizeof(ChunkWriter));
 
 	writer->seal = seal;
 	writer->data = palloc(VARHDRSZ + SEAL_CHUNK_RECORDS * SEAL_RECORD_SIZE);
 	writer->insert = SPI_prepare("INSERT INTO " ARCHITECT_SCHEMA ".audit_seal_rows "
-								 "(seal, chunk, first_transaction, last_transaction, data) "
-								 "VALUES ($1, $2, $3, $4, $5)", 5, types);
+								 "(seal, chunk, first_transaction, first_id, last_transaction, last_id, data) "
+								 "VALUES ($1, $2, $3, $4, $5, $6, $7)", lengthof(types), types);
 	if (writer->insert == NULL)
 		elog(ERROR, "could not prepare to store records of a seal");
 	return writer;
@@ -156,7 +156,7 @@ make_writer(int64 seal)
 static void
 store_chunk(ChunkWriter *writer)
 {
-	Datum		values[5];
+	Datum		values[7];
 
 	if (writer->nrecords == 0)
 		return;
@@ -164,9 +164,11 @@ store_chunk(ChunkWriter *writer)
 	SET_VARSIZE(writer->data, VARHDRSZ + writer->nrecords * SEAL_RECORD_SIZE);
 	values[0] = Int64GetDatum(writer->seal);
 	values[1] = Int32GetDatum(writer->chunk++);
-	values[2] = UInt64GetDatum(writer->first_transaction);
-	values[3] = UInt64GetDatum(writer->last_transaction);
-	values[4] = PointerGetDatum(writer->data);
+	values[2] = UInt64GetDatum(writer->first.transaction);
+	values[3] = Int64GetDatum(writer->first.id);
+	values[4] = UInt64GetDatum(writer->last.transaction);
+	values[5] = Int64GetDatum(writer->last.id);
+	values[6] = PointerGetDatum(writer->data);
 	if (SPI_execute_plan(writer->insert, values, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not store records of a seal");
 	writer->nrecords = 0;
@@ -178,8 +180,8 @@ write_record(ChunkWriter *writer, const SealRecord *record)
 	if (writer->nrecords == SEAL_CHUNK_RECORDS)
 		store_chunk(writer);
 	if (writer->nrecords == 0)
-		writer->first_transaction = record->transaction;
-	writer->last_transaction = record->transaction;
+		writer->first = *record;
+	writer->last = *record;
 	architect_seal_pack(record, VARDATA(writer->data) + writer->nrecords++ * SEAL_RECORD_SIZE);
 }
 
