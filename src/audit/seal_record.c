@@ -101,13 +101,13 @@ chunk_has(bytea *chunk, uint64 transaction, int64 id)
 bool
 architect_seal_has_record(int64 seal, uint64 transaction, int64 id)
 {
+	static const char *const query = "SELECT data FROM " ARCHITECT_SCHEMA ".audit_seal_rows "
+		"WHERE seal = $1 AND (first_transaction, first_id) <= ($2, $3) AND (last_transaction, last_id) >= ($2, $3)";
 	Oid			types[] = {INT8OID, XID8OID, INT8OID};
 	Datum		values[] = {Int64GetDatum(seal), UInt64GetDatum(transaction), Int64GetDatum(id)};
 	bool		found = false;
 
-	if (SPI_execute_with_args("SELECT data FROM " ARCHITECT_SCHEMA ".audit_seal_rows "
-							  "WHERE seal = $1 AND (first_transaction, first_id) <= ($2, $3) "
-							  "AND (last_transaction, last_id) >= ($2, $3)", 3, types, values, NULL, true, 0) != SPI_OK_SELECT)
+	if (SPI_execute_with_args(query, lengthof(types), types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the records of seal " INT64_FORMAT, seal);
 
 	for (uint64 i = 0; i < SPI_processed && !found; i++)
