@@ -179,6 +179,20 @@ find_unknown_columns(AsOf *as_of)
 	}
 }
 
+static int
+find_column(AsOf *as_of, const JsonbValue *key)
+{
+	for (int i = 0; i < RelationGetDescr(as_of->root)->natts; i++)
+	{
+		AuditColumnReader *reader = &as_of->readers[i];
+
+		if (reader->name != NULL && reader->name_length == key->val.string.len &&
+			memcmp(reader->name, key->val.string.val, key->val.string.len) == 0)
+			return i;
+	}
+	return -1;
+}
+
 /*
  * Puts the columns that an image has into the row of the result.
  */
@@ -186,15 +200,21 @@ static void
 apply_image(AsOf *as_of, Jsonb *image)
 {
 	TupleTableSlot *slot = as_of->slot;
+	JsonbIterator *iterator = JsonbIteratorInit(&image->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
 
-	for (int i = 0; i < slot->tts_tupleDescriptor->natts; i++)
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
-		AuditColumnReader *reader = &as_of->readers[i];
-		JsonbValue	value;
+		int			column;
 
-		if (reader->name != NULL &&
-			architect_audit_get(image, reader->name, reader->name_length, &value) != NULL)
-			slot->tts_values[i] = architect_audit_read_column(reader, image, &value, &slot->tts_isnull[i]);
+		if (token != WJB_KEY)
+			continue;
+		column = find_column(as_of, &value);
+		(void) JsonbIteratorNext(&iterator, &value, true);
+		if (column >= 0)
+			slot->tts_values[column] = architect_audit_read_column(&as_of->readers[column], image, &value,
+																   &slot->tts_isnull[column]);
 	}
 }
 
@@ -272,7 +292,12 @@ put_live_rows(AsOf *as_of, Relation rel)
 	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "architect audit row",
 													  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext caller;
+	StringInfoData record_id;
+	int			last_key = 0;
 
+	initStringInfo(&record_id);
+	for (int i = 0; i < table->nkeys; i++)
+		last_key = Max(last_key, table->keys[i]->index + 1);
 	if (map != NULL)
 	{
 		ExecDropSingleTupleTableSlot(root_slot);
@@ -288,8 +313,9 @@ put_live_rows(AsOf *as_of, Relation rel)
 		MemoryContextReset(row_context);
 		if (!as_of->is_empty)
 		{
-			slot_getallattrs(slot);
-			record = architect_audit_find_change(as_of->replay, architect_audit_record_id(table, slot));
+			slot_getsomeattrs(slot, last_key);
+			record = architect_audit_find_change(as_of->replay,
+												 architect_audit_write_record_id(table, slot, &record_id));
 		}
 		if (map != NULL)
 			live = execute_attr_map_slot(map->attrMap, slot, root_slot);

@@ -127,6 +127,7 @@ extern bool architect_audit_is_changing;
 /* image.c */
 extern Jsonb *architect_audit_image(AuditTable *table, const AuditColumnSet *set,
 									TupleTableSlot *slot);
+extern text *architect_audit_write_record_id(AuditTable *table, TupleTableSlot *slot, StringInfo record);
 extern text *architect_audit_record_id(AuditTable *table, TupleTableSlot *slot);
 
 /* log.c */

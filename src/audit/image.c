@@ -307,14 +307,14 @@ architect_audit_image(AuditTable *table, const AuditColumnSet *set, TupleTableSl
 }
 
 /*
- * Returns what identifies the row in the log: the text of its key or, for a
- * key of several columns, a JSON array of their texts in key order.
+ * Writes what identifies the row in the log into the buffer, as a text: the text of
+ * its key or, for a key of several columns, a JSON array of their texts in key order.
+ * The slot must be deformed as far as the key goes.
  */
 text *
-architect_audit_record_id(AuditTable *table, TupleTableSlot *slot)
+architect_audit_write_record_id(AuditTable *table, TupleTableSlot *slot, StringInfo record)
 {
 	int			pin_level;
-	StringInfoData record;
 	StringInfoData part;
 
 	for (int i = 0; i < table->nkeys; i++)
@@ -327,11 +327,11 @@ architect_audit_record_id(AuditTable *table, TupleTableSlot *slot)
 	}
 
 	pin_level = architect_audit_pin(table->pins);
-	initStringInfo(&record);
-	appendStringInfoSpaces(&record, VARHDRSZ);
+	resetStringInfo(record);
+	appendStringInfoSpaces(record, VARHDRSZ);
 
 	if (table->nkeys == 1)
-		architect_audit_append_text(&record, &table->keys[0]->type,
+		architect_audit_append_text(record, &table->keys[0]->type,
 									slot->tts_values[table->keys[0]->index]);
 	else
 	{
@@ -342,13 +342,26 @@ architect_audit_record_id(AuditTable *table, TupleTableSlot *slot)
 
 			resetStringInfo(&part);
 			architect_audit_append_text(&part, &column->type, slot->tts_values[column->index]);
-			appendStringInfoString(&record, i == 0 ? "[" : ", ");
-			escape_json(&record, part.data);
+			appendStringInfoString(record, i == 0 ? "[" : ", ");
+			escape_json(record, part.data);
 		}
-		appendStringInfoChar(&record, ']');
+		appendStringInfoChar(record, ']');
+		pfree(part.data);
 	}
 
 	architect_audit_unpin(pin_level);
-	SET_VARSIZE(record.data, record.len);
-	return (text *) record.data;
+	SET_VARSIZE(record->data, record->len);
+	return (text *) record->data;
+}
+
+/*
+ * The same, allocated in the current context.
+ */
+text *
+architect_audit_record_id(AuditTable *table, TupleTableSlot *slot)
+{
+	StringInfoData record;
+
+	initStringInfo(&record);
+	return architect_audit_write_record_id(table, slot, &record);
 }

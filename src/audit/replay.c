@@ -6,10 +6,14 @@
  * that is deleted and comes again under its id is the same one.  Where a key is
  * deferrable two records can have one id for a while; such tables are logged with
  * whole images, by which they are told apart.
+ *
+ * Most records of a table have not changed, and are asked for all the same: a
+ * bitmap of hashes, small enough to stay in the processor's cache, answers first.
  */
 #include "postgres.h"
 
 #include "common/hashfn.h"
+#include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
 #include "audit/replay.h"
@@ -55,7 +59,14 @@ struct AuditReplay
 	bool		keep_after;
 	record_table_hash *table;
 	List	   *records;		/* all of them, in the order of their first events */
+
+	/* A bit for each hash that is in the table, made when it is first asked. */
+	uint64	   *bits;
+	uint32		bit_mask;
 };
+
+/* How many bits the bitmap has for each record. */
+#define BITS_A_RECORD 16
 
 /*
  * Starts to add up, from nothing.  Says which images are of interest.  All of it
@@ -73,14 +84,50 @@ architect_audit_begin_replay(bool before, bool after)
 	return replay;
 }
 
+static AuditChange *
+find_record(AuditReplay *replay, text *id)
+{
+	RecordEntry *entry = record_table_lookup(replay->table, id);
+
+	return entry == NULL ? NULL : entry->record;
+}
+
+static void
+make_bits(AuditReplay *replay)
+{
+	uint64		size = pg_nextpower2_64(Max(64, (uint64) replay->table->members * BITS_A_RECORD));
+	record_table_iterator iterator;
+	RecordEntry *entry;
+
+	size = Min(size, UINT64CONST(1) << 32);
+	replay->bit_mask = size - 1;
+	replay->bits = MemoryContextAllocExtended(replay->context, size / 8, MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	record_table_start_iterate(replay->table, &iterator);
+	while ((entry = record_table_iterate(replay->table, &iterator)) != NULL)
+	{
+		uint32		bit = entry->hash & replay->bit_mask;
+
+		replay->bits[bit / 64] |= UINT64CONST(1) << (bit % 64);
+	}
+}
+
 /*
  * Returns the record that has this id now, or NULL where no event told of it.
+ * No event may be added any more.
  */
 AuditChange *
 architect_audit_find_change(AuditReplay *replay, text *id)
 {
-	RecordEntry *entry = record_table_lookup(replay->table, id);
+	uint32		hash = hash_id(id);
+	uint32		bit;
+	RecordEntry *entry;
 
+	if (replay->bits == NULL)
+		make_bits(replay);
+	bit = hash & replay->bit_mask;
+	if ((replay->bits[bit / 64] & (UINT64CONST(1) << (bit % 64))) == 0)
+		return NULL;
+	entry = record_table_lookup_hash(replay->table, id, hash);
 	return entry == NULL ? NULL : entry->record;
 }
 
@@ -183,7 +230,7 @@ can_be_same(Jsonb *known, Jsonb *seen)
 static AuditChange *
 changed_record(AuditReplay *replay, const AuditLogEvent *event)
 {
-	AuditChange *record = architect_audit_find_change(replay, event->record_id);
+	AuditChange *record = find_record(replay, event->record_id);
 
 	while (record != NULL && record->arrived && !can_be_same(record->after, event->old_values))
 		record = record->next;
@@ -239,7 +286,7 @@ forget_after(AuditChange *record)
 static void
 replay_insert(AuditReplay *replay, const AuditLogEvent *event, bool existed)
 {
-	AuditChange *record = architect_audit_find_change(replay, event->record_id);
+	AuditChange *record = find_record(replay, event->record_id);
 
 	if (record == NULL || record->exists)
 		record = new_record(replay, event->record_id, existed);
