@@ -16,6 +16,7 @@ OBJS = \
 	src/audit/audit.o \
 	src/audit/actor.o \
 	src/audit/asof.o \
+	src/audit/baseline.o \
 	src/audit/capture.o \
 	src/audit/changes.o \
 	src/audit/column.o \
@@ -52,7 +53,8 @@ OBJS = \
 	src/audit/target.o \
 	src/audit/truncate.o \
 	src/audit/undo.o \
-	src/audit/value.o
+	src/audit/value.o \
+	src/audit/verify.o
 
 OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 

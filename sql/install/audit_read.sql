@@ -78,3 +78,19 @@ CREATE OR REPLACE FUNCTION architect.audit_changes(
 COMMENT ON FUNCTION architect.audit_changes(regclass, timestamptz, timestamptz) IS
 'the net change of each record between two times; for the table''s owner
 SELECT * FROM architect.audit_changes(''public.orders'', now() - interval ''1 hour'');';
+
+CREATE OR REPLACE FUNCTION architect.audit_verify(target regclass)
+    RETURNS TABLE (record_id text, problem text, logged jsonb, live jsonb)
+    LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'architect_audit_verify';
+COMMENT ON FUNCTION architect.audit_verify(regclass) IS
+'the records in which a table is not what its log comes to; no row means that all agree; for the table''s owner
+SELECT * FROM architect.audit_verify(''public.orders'');';
+
+CREATE OR REPLACE FUNCTION architect.audit_baseline(target regclass)
+    RETURNS bigint
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_audit_baseline';
+COMMENT ON FUNCTION architect.audit_baseline(regclass) IS
+'put the rows of an audited table into its log as they are, to be verified from then on; for the table''s owner
+SELECT architect.audit_baseline(''public.orders'');';

@@ -11,14 +11,12 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/tupconvert.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -330,17 +328,6 @@ put_live_rows(AsOf *as_of, Relation rel)
 }
 
 /*
- * The table itself, or its partitions at every level.
- */
-static List *
-tables_of(Relation root)
-{
-	if (root->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		return list_make1_oid(RelationGetRelid(root));
-	return find_all_inheritors(RelationGetRelid(root), AccessShareLock, NULL);
-}
-
-/*
  * Emits what was there then: first of what is there now, then what is gone.
  */
 static void
@@ -348,7 +335,7 @@ put_rows(AsOf *as_of)
 {
 	ListCell   *cell;
 
-	foreach(cell, tables_of(as_of->root))
+	foreach(cell, architect_audit_tables_of(as_of->root))
 	{
 		Relation	rel = table_open(lfirst_oid(cell), AccessShareLock);
 
@@ -366,20 +353,6 @@ put_rows(AsOf *as_of)
 			put_lost_row(as_of, record);
 		as_of->disagreeing += record->exists && !record->seen;
 	}
-}
-
-/*
- * Raises unless the caller sees all rows of the table, as its log does.
- */
-static void
-check_row_security(AuditTarget *target)
-{
-	if (check_enable_rls(target->relation, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("cannot show table \"%s\" as it was", target->name),
-				 errdetail("Row-level security applies to you on this table, and its policies cannot be asked of rows of the past."),
-				 errhint("Use a role that row-level security does not apply to.")));
 }
 
 static AuditMoment *
@@ -422,13 +395,13 @@ architect_audit_as_of(PG_FUNCTION_ARGS)
 
 	as_of->moment = moment_argument(fcinfo);
 	as_of->target = architect_audit_read_target(table_argument(fcinfo), as_of->moment, "show the past of");
-	check_row_security(as_of->target);
+	architect_audit_check_row_security(as_of->target);
 	InitMaterializedSRF(fcinfo, 0);
 	as_of->store = ((ReturnSetInfo *) fcinfo->resultinfo)->setResult;
 
 	as_of->blocked_until = DT_NOBEGIN;
 	check_shapes(as_of);
-	as_of->replay = architect_audit_begin_replay(true, false);
+	as_of->replay = architect_audit_begin_replay(true, false, false);
 	architect_audit_read_events(as_of->target, as_of->moment, NULL, take_event, as_of);
 	refuse_if_blocked(as_of);
 	as_of->is_empty = architect_audit_net_changes(as_of->replay) == NIL;

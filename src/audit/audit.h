@@ -153,4 +153,7 @@ extern char *architect_audit_witness(Relation root);
 extern List *architect_audit_extend_mask(Relation root, List *mask);
 extern void architect_audit_table_init(void);
 
+/* truncate.c */
+extern int64 architect_audit_capture_rows(AuditTable *table, Relation rel, AuditOperation operation);
+
 #endif							/* ARCHITECT_AUDIT_H */

@@ -102,7 +102,7 @@ architect_audit_changes(PG_FUNCTION_ARGS)
 	target = architect_audit_read_target(PG_GETARG_OID(0), since, "show the changes of");
 	InitMaterializedSRF(fcinfo, 0);
 	changes.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	changes.replay = architect_audit_begin_replay(true, true);
+	changes.replay = architect_audit_begin_replay(true, true, false);
 	architect_audit_read_events(target, since, until, take_event, &changes);
 
 	foreach(cell, architect_audit_net_changes(changes.replay))

@@ -109,3 +109,25 @@ architect_audit_read_column(AuditColumnReader *reader, Jsonb *image, JsonbValue 
 		return JsonbPGetDatum(JsonbValueToJsonb(value));
 	return read_text(reader, text_of(value));
 }
+
+/*
+ * True when the column had another type at some time of its audit.
+ */
+bool
+architect_audit_type_changed(AuditTarget *target, AuditColumnReader *reader)
+{
+	char	   *type = format_type_with_typemod(reader->type, reader->typmod);
+
+	for (int i = 0; i < target->nshapes; i++)
+	{
+		for (int j = 0; j < target->shapes[i].ncolumns; j++)
+		{
+			AuditShapeColumn *column = &target->shapes[i].columns[j];
+
+			if (column->present_name != NULL && strcmp(column->present_name, reader->name) == 0 &&
+				strcmp(column->type, type) != 0)
+				return true;
+		}
+	}
+	return false;
+}

@@ -41,33 +41,44 @@ has_list(Jsonb *image)
 	return JsonContainerSize(&image->root) > 0 && JBE_OFFLENFLD(image->root.children[0]) == 0;
 }
 
-/*
- * Returns the names of columns that hold JSON null, as JsonbValue *.
- */
-static List *
-json_nulls(Jsonb *image)
-{
-	List	   *names = NIL;
-	JsonbValue	list;
-
-	if (image == NULL || !has_list(image) || architect_audit_get(image, "", 0, &list) == NULL ||
-		list.type != jbvBinary || !JsonContainerIsArray(list.val.binary.data))
-		return NIL;
-
-	for (uint32 i = 0; i < JsonContainerSize(list.val.binary.data); i++)
-	{
-		JsonbValue *name = getIthJsonbValueFromContainer(list.val.binary.data, i);
-
-		if (name->type == jbvString)
-			names = lappend(names, name);
-	}
-	return names;
-}
-
 static bool
 is_named(const JsonbValue *value, const char *name, int length)
 {
 	return value->val.string.len == length && memcmp(value->val.string.val, name, length) == 0;
+}
+
+/*
+ * The name of the column that an element of the list is about; sets whether it was
+ * erased, or else holds JSON null.
+ */
+static JsonbValue *
+listed_name(JsonbValue *element, bool *erased)
+{
+	*erased = element->type == jbvBinary;
+	return *erased ? getKeyJsonValueFromContainer(element->val.binary.data, "erased", strlen("erased"), NULL) : element;
+}
+
+/*
+ * Returns the element of the list that is about this column, or NULL.
+ */
+static JsonbValue *
+find_listed(Jsonb *image, const char *name, int length, bool *erased)
+{
+	JsonbValue	list;
+
+	if (image == NULL || !has_list(image) || architect_audit_get(image, "", 0, &list) == NULL ||
+		list.type != jbvBinary || !JsonContainerIsArray(list.val.binary.data))
+		return NULL;
+
+	for (uint32 i = 0; i < JsonContainerSize(list.val.binary.data); i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(list.val.binary.data, i);
+		JsonbValue *listed = listed_name(element, erased);
+
+		if (listed != NULL && listed->type == jbvString && is_named(listed, name, length))
+			return element;
+	}
+	return NULL;
 }
 
 /*
@@ -76,44 +87,92 @@ is_named(const JsonbValue *value, const char *name, int length)
 bool
 architect_audit_is_json_null(Jsonb *image, const char *name, int length)
 {
-	ListCell   *cell;
+	bool		erased;
 
-	foreach(cell, json_nulls(image))
-	{
-		if (is_named(lfirst(cell), name, length))
-			return true;
-	}
-	return false;
+	return find_listed(image, name, length, &erased) != NULL && !erased;
 }
 
+/*
+ * True when the value of the column was removed from the log.
+ */
+bool
+architect_audit_is_erased(Jsonb *image, const char *name, int length)
+{
+	bool		erased;
+
+	return find_listed(image, name, length, &erased) != NULL && erased;
+}
+
+/*
+ * Pushes an element of the list, under the name that the column has now.
+ */
 static void
-push_list(JsonbParseState **state, List *names)
+push_element(JsonbParseState **state, JsonbValue *name, bool erased)
+{
+	JsonbValue	key = string_value("erased");
+
+	if (!erased)
+	{
+		pushJsonbValue(state, WJB_ELEM, name);
+		return;
+	}
+	pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(state, WJB_KEY, &key);
+	pushJsonbValue(state, WJB_VALUE, name);
+	pushJsonbValue(state, WJB_END_OBJECT, NULL);
+}
+
+/* A column that belongs into the list of an image being made. */
+typedef struct Listed
+{
+	JsonbValue	name;
+	bool		erased;
+} Listed;
+
+static void
+push_list(JsonbParseState **state, List *listed)
 {
 	JsonbValue	key = string_value("");
 	ListCell   *cell;
 
-	if (names == NIL)
+	if (listed == NIL)
 		return;
 	pushJsonbValue(state, WJB_KEY, &key);
 	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
-	foreach(cell, names)
-		pushJsonbValue(state, WJB_ELEM, lfirst(cell));
+	foreach(cell, listed)
+		push_element(state, &((Listed *) lfirst(cell))->name, ((Listed *) lfirst(cell))->erased);
 	pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
 /*
+ * Adds the column to the list if it is in the list of the image, where it may
+ * have another name.
+ */
+static List *
+keep_listed(List *listed, Jsonb *image, const JsonbValue *key, const JsonbValue *name)
+{
+	bool		erased;
+	Listed	   *item;
+
+	if (find_listed(image, key->val.string.val, key->val.string.len, &erased) == NULL)
+		return listed;
+	item = palloc(sizeof(Listed));
+	item->name = *name;
+	item->erased = erased;
+	return lappend(listed, item);
+}
+
+/*
  * Pushes the columns of an image, but those that another has, and adds those of
- * them that hold JSON null to the list.
+ * them that are in its list to that of the result.
  */
 static void
-push_columns(JsonbParseState **state, Jsonb *image, Jsonb *hidden_by, List **nulls)
+push_columns(JsonbParseState **state, Jsonb *image, Jsonb *hidden_by, List **listed)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(&image->root);
-	List	   *image_nulls = json_nulls(image);
 	JsonbIteratorToken token;
 	JsonbValue	value;
 	JsonbValue	other;
-	ListCell   *cell;
 
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
@@ -127,12 +186,8 @@ push_columns(JsonbParseState **state, Jsonb *image, Jsonb *hidden_by, List **nul
 			continue;
 		pushJsonbValue(state, WJB_KEY, &key);
 		pushJsonbValue(state, WJB_VALUE, &value);
-
-		foreach(cell, image_nulls)
-		{
-			if (is_named(lfirst(cell), key.val.string.val, key.val.string.len))
-				*nulls = lappend(*nulls, lfirst(cell));
-		}
+		if (value.type == jbvNull)
+			*listed = keep_listed(*listed, image, &key, &key);
 	}
 }
 
@@ -144,7 +199,7 @@ Jsonb *
 architect_audit_overlay(Jsonb *below, Jsonb *above)
 {
 	JsonbParseState *state = NULL;
-	List	   *nulls = NIL;
+	List	   *listed = NIL;
 
 	if (below == NULL)
 		return above;
@@ -152,9 +207,9 @@ architect_audit_overlay(Jsonb *below, Jsonb *above)
 		return below;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_columns(&state, above, NULL, &nulls);
-	push_columns(&state, below, above, &nulls);
-	push_list(&state, nulls);
+	push_columns(&state, above, NULL, &listed);
+	push_columns(&state, below, above, &listed);
+	push_list(&state, listed);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
@@ -194,7 +249,7 @@ architect_audit_difference(Jsonb *image, Jsonb *other)
 	JsonbIteratorToken token;
 	JsonbValue	value;
 	JsonbValue	same;
-	List	   *nulls = NIL;
+	List	   *listed = NIL;
 	bool		found = false;
 
 	if (image == NULL || other == NULL)
@@ -204,28 +259,25 @@ architect_audit_difference(Jsonb *image, Jsonb *other)
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
 		JsonbValue	key = value;
-		bool		json_null;
 
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&iterator, &value, true);
 		if (key.val.string.len == 0)
 			continue;
-		json_null = value.type == jbvNull &&
-			architect_audit_is_json_null(image, key.val.string.val, key.val.string.len);
 		if (architect_audit_get(other, key.val.string.val, key.val.string.len, &same) != NULL &&
 			architect_audit_equal(&value, &same) &&
 			(value.type != jbvNull ||
-			 json_null == architect_audit_is_json_null(other, key.val.string.val, key.val.string.len)))
+			 architect_audit_is_json_null(image, key.val.string.val, key.val.string.len) ==
+			 architect_audit_is_json_null(other, key.val.string.val, key.val.string.len)))
 			continue;
 
 		pushJsonbValue(&state, WJB_KEY, &key);
 		pushJsonbValue(&state, WJB_VALUE, &value);
-		if (json_null)
-			nulls = lappend(nulls, memcpy(palloc(sizeof(JsonbValue)), &key, sizeof(JsonbValue)));
+		listed = keep_listed(listed, image, &key, &key);
 		found = true;
 	}
-	push_list(&state, nulls);
+	push_list(&state, listed);
 	return found ? JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)) : NULL;
 }
 
@@ -241,11 +293,11 @@ find_column(AuditShape *shape, const JsonbValue *key)
 }
 
 /*
- * Pushes the columns of an image under their present names; adds those that
- * hold JSON null to the list.
+ * Pushes the columns of an image under their present names, and adds those of
+ * them that are in its list to that of the result.
  */
 static void
-push_present(JsonbParseState **state, Jsonb *image, AuditShape *shape, List **nulls)
+push_present(JsonbParseState **state, Jsonb *image, AuditShape *shape, List **listed)
 {
 	JsonbIterator *iterator = JsonbIteratorInit(&image->root);
 	JsonbIteratorToken token;
@@ -265,9 +317,8 @@ push_present(JsonbParseState **state, Jsonb *image, AuditShape *shape, List **nu
 			continue;
 
 		present = string_value(column->present_name);
-		if (value.type == jbvNull &&
-			architect_audit_is_json_null(image, key.val.string.val, key.val.string.len))
-			*nulls = lappend(*nulls, memcpy(palloc(sizeof(JsonbValue)), &present, sizeof(JsonbValue)));
+		if (value.type == jbvNull)
+			*listed = keep_listed(*listed, image, &key, &present);
 		if (column->masked)
 			value.type = jbvNull;
 		pushJsonbValue(state, WJB_KEY, &present);
@@ -277,19 +328,19 @@ push_present(JsonbParseState **state, Jsonb *image, AuditShape *shape, List **nu
 
 /*
  * Returns the image as the table would show it now: columns under their present
- * names and without those dropped; what was masked or erased is SQL NULL.
+ * names and without those dropped; what was masked is SQL NULL.
  */
 Jsonb *
 architect_audit_present(Jsonb *image, AuditShape *shape)
 {
 	JsonbParseState *state = NULL;
-	List	   *nulls = NIL;
+	List	   *listed = NIL;
 
-	if (image == NULL || (shape->is_present && !has_list(image)))
+	if (image == NULL || shape->is_present)
 		return image;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_present(&state, image, shape, &nulls);
-	push_list(&state, nulls);
+	push_present(&state, image, shape, &listed);
+	push_list(&state, listed);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }

@@ -32,6 +32,15 @@ hash_id(text *id)
 	return hash_bytes((unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
 }
 
+/*
+ * The hash of an id, by which records can be divided up.
+ */
+uint32
+architect_audit_hash_id(text *id)
+{
+	return hash_id(id);
+}
+
 static inline bool
 equal_ids(text *left, text *right)
 {
@@ -57,6 +66,7 @@ struct AuditReplay
 	MemoryContext context;
 	bool		keep_before;
 	bool		keep_after;
+	bool		keep_baselines;
 	record_table_hash *table;
 	List	   *records;		/* all of them, in the order of their first events */
 
@@ -69,17 +79,18 @@ struct AuditReplay
 #define BITS_A_RECORD 16
 
 /*
- * Starts to add up, from nothing.  Says which images are of interest.  All of it
- * lives in the current memory context.
+ * Starts to add up, from nothing.  Says which images are of interest, and whether
+ * a baseline, which is no change, is.  All of it lives in the current context.
  */
 AuditReplay *
-architect_audit_begin_replay(bool before, bool after)
+architect_audit_begin_replay(bool before, bool after, bool baselines)
 {
 	AuditReplay *replay = palloc0(sizeof(AuditReplay));
 
 	replay->context = CurrentMemoryContext;
 	replay->keep_before = before;
 	replay->keep_after = after;
+	replay->keep_baselines = baselines;
 	replay->table = record_table_create(CurrentMemoryContext, 1024, NULL);
 	return replay;
 }
@@ -307,7 +318,10 @@ replay_update(AuditReplay *replay, const AuditLogEvent *event)
 		record->arrived = true;
 	}
 	add_before(replay, record, event->old_values);
-	add_after(replay, record, event->new_values);
+	if (event->new_values == NULL)
+		forget_after(record);
+	else
+		add_after(replay, record, event->new_values);
 	if (event->new_record_id != NULL)
 	{
 		record->id = copy_text(event->new_record_id);
@@ -343,6 +357,23 @@ replay_all_gone(AuditReplay *replay)
 }
 
 /*
+ * The rows of a table are told anew, whatever was told before; or one of them.
+ */
+static void
+replay_baseline(AuditReplay *replay, const AuditLogEvent *event)
+{
+	if (event->record_id == NULL)
+	{
+		replay_all_gone(replay);
+		record_table_reset(replay->table);
+		list_free(replay->records);
+		replay->records = NIL;
+	}
+	else
+		replay_insert(replay, event, true);
+}
+
+/*
  * Adds one event.  Events must come in the order of their ids.
  */
 void
@@ -366,6 +397,10 @@ architect_audit_replay(AuditReplay *replay, const AuditLogEvent *event)
 				replay_delete(replay, event);
 			else
 				replay_all_gone(replay);
+			break;
+		case AUDIT_OPERATION_BASELINE:
+			if (replay->keep_baselines)
+				replay_baseline(replay, event);
 			break;
 		default:
 			break;

@@ -109,6 +109,8 @@ typedef struct AuditColumnReader
 
 /* target.c */
 extern AuditTarget *architect_audit_read_target(Oid relid, const AuditMoment *moment, const char *purpose);
+extern void architect_audit_check_row_security(AuditTarget *target);
+extern List *architect_audit_tables_of(Relation root);
 extern AuditShape *architect_audit_shape_at(AuditTarget *target, int64 log_id);
 
 /* moment.c */
@@ -124,6 +126,7 @@ extern void architect_audit_read_events(AuditTarget *target, const AuditMoment *
 /* overlay.c */
 extern JsonbValue *architect_audit_get(Jsonb *image, const char *name, int length, JsonbValue *value);
 extern bool architect_audit_is_json_null(Jsonb *image, const char *name, int length);
+extern bool architect_audit_is_erased(Jsonb *image, const char *name, int length);
 extern bool architect_audit_equal(JsonbValue *left, JsonbValue *right);
 extern Jsonb *architect_audit_difference(Jsonb *image, Jsonb *other);
 extern Jsonb *architect_audit_overlay(Jsonb *below, Jsonb *above);
@@ -133,8 +136,11 @@ extern Jsonb *architect_audit_present(Jsonb *image, AuditShape *shape);
 extern AuditColumnReader *architect_audit_column_readers(Relation rel);
 extern Datum architect_audit_read_column(AuditColumnReader *reader, Jsonb *image, JsonbValue *value, bool *isnull);
 
+extern bool architect_audit_type_changed(AuditTarget *target, AuditColumnReader *reader);
+
 /* replay.c */
-extern AuditReplay *architect_audit_begin_replay(bool before, bool after);
+extern AuditReplay *architect_audit_begin_replay(bool before, bool after, bool baselines);
+extern uint32 architect_audit_hash_id(text *id);
 extern void architect_audit_replay(AuditReplay *replay, const AuditLogEvent *event);
 extern AuditChange *architect_audit_find_change(AuditReplay *replay, text *id);
 extern List *architect_audit_net_changes(AuditReplay *replay);

@@ -5,12 +5,14 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 
 #include "audit/replay.h"
@@ -195,4 +197,29 @@ architect_audit_shape_at(AuditTarget *target, int64 log_id)
 	while (place > 0 && target->shapes[place].log_id >= log_id)
 		place--;
 	return &target->shapes[place];
+}
+
+/*
+ * The table itself, or its partitions at every level.
+ */
+List *
+architect_audit_tables_of(Relation root)
+{
+	if (root->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return list_make1_oid(RelationGetRelid(root));
+	return find_all_inheritors(RelationGetRelid(root), AccessShareLock, NULL);
+}
+
+/*
+ * Raises unless the caller sees all rows of the table, as its log does.
+ */
+void
+architect_audit_check_row_security(AuditTarget *target)
+{
+	if (check_enable_rls(target->relation, InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("cannot compare table \"%s\" with its log", target->name),
+				 errdetail("Row-level security applies to you on this table, and its policies cannot be asked of rows of the past."),
+				 errhint("Use a role that row-level security does not apply to.")));
 }

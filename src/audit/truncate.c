@@ -91,10 +91,11 @@ prepare_condition(Relation rel, EState *estate)
 }
 
 /*
- * Logs every row of the table under the rules of its audit.
+ * Logs every row of the table under the rules of its audit, as one that goes
+ * (TRUNCATE) or one that is there (BASELINE); returns how many.
  */
-static void
-capture_rows(AuditTable *table, Relation rel)
+int64
+architect_audit_capture_rows(AuditTable *table, Relation rel, AuditOperation operation)
 {
 	EState	   *estate = CreateExecutorState();
 	ExprContext *row_context = GetPerTupleExprContext(estate);
@@ -103,13 +104,15 @@ capture_rows(AuditTable *table, Relation rel)
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
 	AuditColumnSet set = {.columns = palloc(table->ncolumns * sizeof(int))};
+	int64		count = 0;
 
 	for (int i = 0; i < table->ncolumns; i++)
 		set.columns[set.count++] = i;
 
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		AuditEvent	event = {.operation = AUDIT_OPERATION_TRUNCATE};
+		AuditEvent	event = {.operation = operation};
+		Jsonb	  **image = operation == AUDIT_OPERATION_BASELINE ? &event.new_values : &event.old_values;
 		MemoryContext caller;
 
 		CHECK_FOR_INTERRUPTS();
@@ -122,8 +125,9 @@ capture_rows(AuditTable *table, Relation rel)
 		slot_getallattrs(slot);
 		event.record_id = architect_audit_record_id(table, slot);
 		if (table->capture != AUDIT_CAPTURE_KEYS)
-			event.old_values = architect_audit_image(table, &set, slot);
+			*image = architect_audit_image(table, &set, slot);
 		architect_audit_append(table, &event);
+		count++;
 		MemoryContextSwitchTo(caller);
 		ResetExprContext(row_context);
 	}
@@ -132,6 +136,7 @@ capture_rows(AuditTable *table, Relation rel)
 	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(slot);
 	FreeExecutorState(estate);
+	return count;
 }
 
 /*
@@ -199,7 +204,7 @@ architect_audit_truncate(PG_FUNCTION_ARGS)
 			break;
 		case AUDIT_TRUNCATE_ROWS:
 			if (rel->rd_rel->relkind == RELKIND_RELATION)
-				capture_rows(table, rel);
+				architect_audit_capture_rows(table, rel, AUDIT_OPERATION_TRUNCATE);
 			break;
 		case AUDIT_TRUNCATE_EVENT:
 			capture_event(table, rel);

@@ -22,5 +22,6 @@ extern int	architect_run_as_owner(const char *query, int nargs, Oid *types, Datu
 extern void architect_check_owner(Relation rel);
 extern void architect_check_plain_table(Relation rel, const char *purpose);
 extern List *architect_find_key(Relation rel, List *columns);
+extern bool architect_key_is_immediate(Relation rel, List *key);
 
 #endif							/* ARCHITECT_CORE_H */

@@ -222,3 +222,27 @@ architect_find_key(Relation rel, List *columns)
 	list_free(indexes);
 	return key;
 }
+
+/*
+ * True when no two rows can have the same values in these columns, not even
+ * until the end of a statement or transaction.
+ */
+bool
+architect_key_is_immediate(Relation rel, List *key)
+{
+	bool		found = false;
+	ListCell   *cell;
+
+	foreach(cell, RelationGetIndexList(rel))
+	{
+		HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(lfirst_oid(cell)));
+		Form_pg_index index;
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for index %u", lfirst_oid(cell));
+		index = (Form_pg_index) GETSTRUCT(tuple);
+		found |= index->indimmediate && identifies_rows(rel, index, tuple) && has_columns(index, key);
+		ReleaseSysCache(tuple);
+	}
+	return found;
+}
