@@ -87,6 +87,26 @@ architect_audit_make_context(const char *name, const char *value)
 }
 
 /*
+ * Returns the context that tells which row was updated.
+ */
+Jsonb *
+architect_audit_make_row_context(Jsonb *row)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue	key = {.type = jbvString};
+	JsonbValue	value = {.type = jbvBinary};
+
+	key.val.string.val = AUDIT_CONTEXT_ROW;
+	key.val.string.len = strlen(AUDIT_CONTEXT_ROW);
+	value.val.binary.data = &row->root;
+	value.val.binary.len = VARSIZE(row) - VARHDRSZ;
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/*
  * The address of the client, or NULL for one on this machine's socket.
  */
 static char *

@@ -22,6 +22,12 @@
 #define AUDIT_DELETE_TRIGGER	"architect_audit_delete"
 #define AUDIT_TRUNCATE_TRIGGER	"architect_audit_truncate"
 
+/*
+ * Under this name the context of an UPDATE has the row before it, where a deferrable
+ * key does not tell which row that was.
+ */
+#define AUDIT_CONTEXT_ROW "updated_row"
+
 /* What a masked value looks like in the log. */
 #define AUDIT_MASK "***"
 
@@ -85,6 +91,7 @@ typedef struct AuditTable
 	AuditColumn *columns;		/* in the order of JSONB keys */
 	int			nkeys;
 	AuditColumn **keys;			/* in key order */
+	bool		key_is_deferrable;	/* two rows can have one key for a moment */
 	uint32		pins;
 	bool		store_at_once;	/* others' AFTER triggers may look into the log */
 	MemoryContext context;		/* owns all of the above */
@@ -113,6 +120,7 @@ extern void architect_audit_init(void);
 /* actor.c */
 extern void architect_audit_actor(Datum *changed_by, Datum *session_role, Datum *context);
 extern Jsonb *architect_audit_make_context(const char *name, const char *value);
+extern Jsonb *architect_audit_make_row_context(Jsonb *row);
 extern Datum architect_audit_context_with(Jsonb *more);
 extern void architect_audit_actor_init(void);
 

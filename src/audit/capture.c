@@ -155,6 +155,12 @@ capture_update(AuditTable *table, TupleTableSlot *old, TupleTableSlot *new)
 	event.record_id = architect_audit_record_id(table, old);
 	if (has_key_column(table, &set))
 		event.new_record_id = architect_audit_record_id(table, new);
+	if (table->key_is_deferrable && table->capture == AUDIT_CAPTURE_CHANGES)
+	{
+		AuditColumnSet all = all_columns(table);
+
+		event.context = architect_audit_make_row_context(architect_audit_image(table, &all, old));
+	}
 	if (table->capture == AUDIT_CAPTURE_FULL)
 		set = all_columns(table);
 	else if (table->capture == AUDIT_CAPTURE_KEYS)

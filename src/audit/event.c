@@ -28,6 +28,7 @@ enum EventColumn
 	EVENT_NEW_RECORD_ID,
 	EVENT_OLD_VALUES,
 	EVENT_NEW_VALUES,
+	EVENT_ROW,
 	EVENT_GAP,
 	EVENT_DETAIL
 };
@@ -92,6 +93,7 @@ receive_event(TupleTableSlot *slot, DestReceiver *self)
 	shape = architect_audit_shape_at(receiver->target, event.id);
 	event.old_values = read_image(slot, EVENT_OLD_VALUES, shape);
 	event.new_values = read_image(slot, EVENT_NEW_VALUES, shape);
+	event.row = read_image(slot, EVENT_ROW, shape);
 	if (!slot->tts_isnull[EVENT_GAP])
 		event.gap = TextDatumGetCString(slot->tts_values[EVENT_GAP]);
 	if (!slot->tts_isnull[EVENT_DETAIL])
@@ -127,8 +129,10 @@ make_query(AuditTarget *target, const AuditMoment *since, const AuditMoment *unt
 	initStringInfo(&query);
 	appendStringInfoString(&query,
 						   "SELECT id, changed_at, operation, record_id, new_record_id, old_values, new_values,"
+						   " context -> '" AUDIT_CONTEXT_ROW "',"
 						   " CASE WHEN operation = 'GAP' THEN context ->> 'gap' END,"
-						   " CASE WHEN operation = 'GAP' THEN context ->> 'detail' END"
+						   " CASE WHEN operation = 'GAP' THEN context ->> 'detail'"
+						   "      WHEN operation = 'TRUNCATE' THEN context ->> 'partition' END"
 						   " FROM " ARCHITECT_SCHEMA ".audit_log WHERE table_id = $1");
 	if (since != NULL)
 	{

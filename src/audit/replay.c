@@ -4,8 +4,8 @@
  *
  * Records are found by the id that they have after the events so far.  A record
  * that is deleted and comes again under its id is the same one.  Where a key is
- * deferrable two records can have one id for a while; such tables are logged with
- * whole images, by which they are told apart.
+ * deferrable two records can have one id for a while; of such tables the whole row
+ * before an UPDATE is logged as well, by which they are told apart.
  *
  * Most records of a table have not changed, and are asked for all the same: a
  * bitmap of hashes, small enough to stay in the processor's cache, answers first.
@@ -243,7 +243,9 @@ changed_record(AuditReplay *replay, const AuditLogEvent *event)
 {
 	AuditChange *record = find_record(replay, event->record_id);
 
-	while (record != NULL && record->arrived && !can_be_same(record->after, event->old_values))
+	Jsonb	   *row = event->row != NULL ? event->row : event->old_values;
+
+	while (record != NULL && record->arrived && !can_be_same(record->after, row))
 		record = record->next;
 	return record != NULL ? record : new_record(replay, event->record_id, true);
 }
@@ -299,9 +301,10 @@ replay_insert(AuditReplay *replay, const AuditLogEvent *event, bool existed)
 {
 	AuditChange *record = find_record(replay, event->record_id);
 
-	if (record == NULL || record->exists)
+	if (record == NULL || (record->exists && !record->doubtful))
 		record = new_record(replay, event->record_id, existed);
 	record->exists = true;
+	record->doubtful = false;
 	record->arrived = false;
 	forget_after(record);
 	add_after(replay, record, event->new_values);
@@ -312,12 +315,15 @@ replay_update(AuditReplay *replay, const AuditLogEvent *event)
 {
 	AuditChange *record = changed_record(replay, event);
 
+	record->doubtful = false;
 	if (event->new_record_id != NULL)
 	{
 		remove_record(replay, record);
 		record->arrived = true;
 	}
 	add_before(replay, record, event->old_values);
+	if (event->row != NULL && event->new_record_id != NULL)
+		add_after(replay, record, event->row);
 	if (event->new_values == NULL)
 		forget_after(record);
 	else
@@ -340,10 +346,10 @@ replay_delete(AuditReplay *replay, const AuditLogEvent *event)
 }
 
 /*
- * All records that any event told of are gone, or start anew.
+ * All records that any event told of are gone; or some, of one partition.
  */
 static void
-replay_all_gone(AuditReplay *replay)
+replay_all_gone(AuditReplay *replay, bool some)
 {
 	ListCell   *cell;
 
@@ -351,6 +357,11 @@ replay_all_gone(AuditReplay *replay)
 	{
 		AuditChange *record = lfirst(cell);
 
+		if (some)
+		{
+			record->doubtful = true;
+			continue;
+		}
 		forget_after(record);
 		record->exists = false;
 	}
@@ -364,7 +375,7 @@ replay_baseline(AuditReplay *replay, const AuditLogEvent *event)
 {
 	if (event->record_id == NULL)
 	{
-		replay_all_gone(replay);
+		replay_all_gone(replay, false);
 		record_table_reset(replay->table);
 		list_free(replay->records);
 		replay->records = NIL;
@@ -396,7 +407,7 @@ architect_audit_replay(AuditReplay *replay, const AuditLogEvent *event)
 			if (event->record_id != NULL)
 				replay_delete(replay, event);
 			else
-				replay_all_gone(replay);
+				replay_all_gone(replay, event->detail != NULL);
 			break;
 		case AUDIT_OPERATION_BASELINE:
 			if (replay->keep_baselines)

@@ -73,8 +73,9 @@ typedef struct AuditLogEvent
 	text	   *new_record_id;
 	Jsonb	   *old_values;
 	Jsonb	   *new_values;
+	Jsonb	   *row;			/* before an UPDATE, where the key is deferrable */
 	char	   *gap;			/* kind of a gap */
-	char	   *detail;
+	char	   *detail;			/* of a gap; the partition of a TRUNCATE */
 } AuditLogEvent;
 
 typedef void (*AuditEventCallback) (const AuditLogEvent *event, void *argument);
@@ -87,6 +88,7 @@ typedef struct AuditChange
 	bool		existed;
 	bool		exists;
 	bool		arrived;		/* under its id by a change of key */
+	bool		doubtful;		/* may be gone with a partition that was truncated */
 	bool		seen;			/* for use of the caller */
 	Jsonb	   *before;			/* of what changed, values before; the whole row if it is gone */
 	Jsonb	   *after;			/* of what changed, values after; the whole row if it is new */

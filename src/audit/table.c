@@ -354,10 +354,7 @@ read_columns(AuditTable *table, Relation rel, Relation root, Jsonb *options)
 					 errhint("Call architect.audit_enable again with another key, or without hiding the column.")));
 	}
 
-	/* Two rows can have one key for a moment, and are told apart by the rest of it. */
-	if (table->capture == AUDIT_CAPTURE_CHANGES && !architect_key_is_immediate(root, key))
-		table->capture = AUDIT_CAPTURE_FULL;
-
+	table->key_is_deferrable = !architect_key_is_immediate(root, key);
 	table->columns = palloc0(desc->natts * sizeof(AuditColumn));
 	for (int i = 0; i < desc->natts; i++)
 	{

@@ -139,8 +139,8 @@ is_untold(Verify *verify, Jsonb *logged, const JsonbValue *name)
  * one in its present type.
  */
 static bool
-is_same_in_present_type(Verify *verify, Jsonb *logged, const JsonbValue *name, JsonbValue *value, JsonbValue *live_value,
-						Jsonb *live)
+is_same_in_present_type(Verify *verify, const JsonbValue *name, Jsonb *logged, JsonbValue *value,
+						Jsonb *live, JsonbValue *live_value)
 {
 	for (int i = 0; i < RelationGetDescr(verify->root)->natts; i++)
 	{
@@ -201,7 +201,7 @@ compare_columns(Verify *verify, text *record_id, Jsonb *logged, Jsonb *live)
 			 architect_audit_is_json_null(live, name.val.string.val, name.val.string.len)))
 			continue;
 		if (is_untold(verify, logged, &name) ||
-			is_same_in_present_type(verify, logged, &name, &value, &live_value, live))
+			is_same_in_present_type(verify, &name, logged, &value, live, &live_value))
 			continue;
 
 		pushJsonbValue(&logged_state, WJB_KEY, &name);
@@ -306,7 +306,7 @@ run_pass(Verify *verify)
 	{
 		AuditChange *record = lfirst(cell);
 
-		if (record->exists && !record->seen)
+		if (record->exists && !record->doubtful && !record->seen)
 			put_problem(verify, record->id, "missing", record->after, NULL);
 	}
 	MemoryContextSwitchTo(caller);
