@@ -94,6 +94,7 @@ CREATE OR REPLACE FUNCTION architect._audit_shape(target regclass)
     RETURNS TABLE (capture text, condition text, gap text, columns jsonb)
     LANGUAGE sql STABLE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
+    SET quote_all_identifiers = off
 AS $function$
     SELECT options.capture,
            substring(pg_get_triggerdef(trigger.oid) FROM ' WHEN \((.*)\) EXECUTE FUNCTION architect\.audit_capture\('),
