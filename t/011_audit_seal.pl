@@ -9,7 +9,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init;
+$node->init(allows_streaming => 1);
 $node->append_conf('postgresql.conf', <<'CONF');
 max_prepared_transactions = 5
 autovacuum = off
@@ -149,6 +149,18 @@ sql('CREATE DATABASE twin TEMPLATE postgres');
 is(sql($problems, 'twin'), '', 'all holds in a twin');
 sql("INSERT INTO item VALUES (20, 'twin'); SELECT architect.audit_seal()", 'twin');
 is(sql($problems, 'twin'), '', 'and after its first seal');
+
+# A standby can verify, and not seal.
+$node->backup('backup');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'backup', has_streaming => 1);
+$standby->start;
+sql('SELECT architect.audit_seal()');
+$node->wait_for_catchup($standby);
+is($standby->safe_psql('postgres', "SELECT * FROM architect.audit_verify_seals('$digest')"), '', 'all holds on a standby');
+($code, $out, $err) = $standby->psql('postgres', 'SELECT architect.audit_seal()');
+like($err, qr/recovery/, 'a standby makes no seal');
+$standby->stop;
 
 $node->stop;
 done_testing();
