@@ -116,6 +116,15 @@ SET SESSION AUTHORIZATION regress_history_owner;
 UPDATE gap SET stock = 2;
 SELECT version, operation, record, complete FROM versions('gap', '1') WHERE version > 3;
 
+-- A table that was rewritten is as it was, but for a column whose type was changed.
+ALTER TABLE gap ADD made double precision;
+INSERT INTO gap VALUES (2, 'mug', 1, 0.5);
+ALTER TABLE gap ADD more double precision DEFAULT random();
+UPDATE gap SET stock = 2;
+ALTER TABLE gap ALTER made TYPE numeric;
+UPDATE gap SET stock = 3;
+SELECT version, operation, record - 'more' AS record, complete FROM versions('gap', '2');
+
 -- What was erased stays marked as long as no later value stands there.
 CREATE TABLE person (id integer PRIMARY KEY, name text, email text);
 SELECT architect.audit_enable('person');

@@ -108,6 +108,33 @@ apply_update(State *state, const AuditLogRow *event, Jsonb *becomes)
 		architect_audit_merge(state->record, architect_audit_read_record(becomes));
 }
 
+/*
+ * The text of this member of an event's context, or "".
+ */
+static char *
+context_text(const AuditLogRow *row, const char *name)
+{
+	JsonbValue	value;
+
+	if (row->nulls[LOG_CONTEXT] ||
+		getKeyJsonValueFromContainer(&DatumGetJsonbP(row->values[LOG_CONTEXT])->root,
+									 name, strlen(name), &value) == NULL || value.type != jbvString)
+		return "";
+	return pnstrdup(value.val.string.val, value.val.string.len);
+}
+
+/*
+ * True for a gap after which a row may not be what it was.  Where the server has
+ * rewritten the table, it has changed values only with the type of a column.
+ */
+static bool
+is_gap(const AuditLogRow *row)
+{
+	return row->operation == 'G' &&
+		(strcmp(context_text(row, "gap"), "rewrite") != 0 ||
+		 strstr(context_text(row, "detail"), "type of a column") != NULL);
+}
+
 static bool
 has_gap_between(List *table_rows, int64 after, int64 before)
 {
@@ -117,7 +144,7 @@ has_gap_between(List *table_rows, int64 after, int64 before)
 	{
 		AuditLogRow *row = lfirst(cell);
 
-		if (row->operation == 'G' && row->id > after && row->id < before)
+		if (row->id > after && row->id < before && is_gap(row))
 			return true;
 	}
 	return false;
