@@ -8,6 +8,7 @@ use warnings;
 use Fuzz::Value qw(below one_of chance some_of);
 use Fuzz::Table qw(key_columns key_tuple);
 use Fuzz::Change qw(random_change contended);
+use Fuzz::Shape qw(harmless_shape);
 use Fuzz::Check;
 
 # Statements in one transaction of this session; returns its number, or nothing if it failed or
@@ -56,14 +57,15 @@ sub undone
 	return $undo;
 }
 
-# A transaction is undone, then the undoing.
+# A transaction is undone, perhaps after columns got other names or types, then the undoing.
 sub undo
 {
 	my ($run) = @_;
-	my @statements = reversible($run);
+	my $session = $run->{workers}[ below(3) ];
 
 	copy($run, 'before');
-	my $number = transaction($run, $run->{workers}[ below(3) ], @statements) // return;
+	my $number = transaction($run, $session, reversible($run)) // return;
+	$run->change($session, harmless_shape(one_of(@{ $run->{tables} }))) foreach 1 .. one_of(0, 0, 2);
 	copy($run, 'after');
 	my $undo = undone($run, $number, 'before') // return;
 	undone($run, $undo, 'after') if chance(0.7);

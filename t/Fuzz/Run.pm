@@ -31,7 +31,7 @@ my $pinned = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyl
 sub new
 {
 	my ($class, %self) = @_;
-	my $self = bless { done => 0, problems => 0, marks => [], last_id => 0, checked => {}, %self }, $class;
+	my $self = bless { done => 0, problems => 0, marks => [], moments => 0, last_id => 0, checked => {}, %self }, $class;
 
 	srand($self->{seed});
 	open $self->{out}, '>:encoding(UTF-8)', $self->{transcript} or die "$self->{transcript}: $!\n";
@@ -270,7 +270,7 @@ sub alone
 	$self->change($session, $commit ? 'COMMIT;' : 'ROLLBACK;');
 	if ($commit)
 	{
-		$_->{forgot} = @{ $self->{marks} } foreach @forgetful;
+		$_->{forgot} = $self->{moments} foreach @forgetful;
 	}
 	else
 	{
@@ -288,7 +288,7 @@ sub mark
 	my $checker = $self->{checker};
 	my $name = 'moment ' . ++$self->{names};
 	my $copy = Fuzz::Check::copy_sql($name, @{ $self->{tables} });
-	my %mark = (name => $name, when => "mark => '$name'", place => scalar @{ $self->{marks} });
+	my %mark = (name => $name, when => "mark => '$name'", place => ++$self->{moments});
 
 	if ($quiet)
 	{
@@ -306,6 +306,10 @@ sub mark
 	}
 	$mark{signature}{ $_->{name} } = signature($_) foreach @{ $self->{tables} };
 	push @{ $self->{marks} }, \%mark;
+	return if @{ $self->{marks} } < 60;
+
+	my ($gone) = splice @{ $self->{marks} }, below(60), 1;
+	$checker->value("DELETE FROM oracle.copy WHERE moment = '$gone->{name}'");
 }
 
 sub see_as_of
@@ -313,7 +317,7 @@ sub see_as_of
 	my ($self, $table, $mark) = @_;
 	my $problem = Fuzz::Check::as_of($self->{checker}, $table, $mark->{name}, $mark->{when});
 
-	$problem = $problem =~ /^ERROR:  55000/ ? '' : "no error: $problem" if $mark->{place} < ($table->{forgot} // 0);
+	$problem = $problem =~ /^ERROR:  55000/ ? '' : "no error: $problem" if $mark->{place} <= ($table->{forgot} // 0);
 	$self->see('as_of equals the copy of then', $problem && "$table->{name}, $mark->{when}: $problem");
 }
 

@@ -6,7 +6,7 @@ use strict;
 use warnings;
 
 use Exporter 'import';
-our @EXPORT_OK = qw(random_shape);
+our @EXPORT_OK = qw(random_shape harmless_shape);
 
 use Fuzz::Value qw(below one_of chance literal random_value random_type);
 
@@ -114,5 +114,8 @@ sub random_shape
 	return spare_partition($table) if $table->{partitions} && chance(0.3);
 	return one_of(@shapes)->($table);
 }
+
+# DDL after which each value is what it was.
+sub harmless_shape { return one_of(\&rename_column, \&widen_column)->($_[0]) }
 
 1;
