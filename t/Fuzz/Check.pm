@@ -109,13 +109,19 @@ sub in_record
 	return "(SELECT record ->> name FROM unnest('{" . join(',', @{ $column->{names} }) . "}'::text[]) AS name WHERE record ? name)";
 }
 
-# The last version of some live records is the live row, and their versions are complete.  A
-# JSON null looks like NULL here, and a column added since the last change is not in the record.
+# The last version of some live records is the live row, and their versions are complete: but
+# what a column held that was added with a default and dropped, or what happened while a
+# partition was away, nobody knows.  A JSON null looks
+# like NULL here, and a column added since the last change is not in the record.  Versions of
+# a record that had this key once and has another now are passed over.
 sub history
 {
 	my ($session, $table) = @_;
 	my @columns = visible($table);
 	my $id = record_of($table, 't');
+	my @key = map { in_record($_) } Fuzz::Table::key_columns($table);
+	my $recorded = @key == 1 ? $key[0] : 'jsonb_build_array(' . join(', ', @key) . ')::text';
+	my $complete = $table->{incomplete} ? 'true' : 'complete';
 	my $live = join ', ', map {
 		my $text = $_->{type} eq 'jsonb' ? "nullif(t.$_->{name}, 'null') #>> '{}'" : "t.$_->{name}::text";
 		$_->{added} ? "CASE WHEN record ?| '{" . join(',', @{ $_->{names} }) . "}' THEN $text END" : $text
@@ -130,8 +136,9 @@ FROM (
     LEFT JOIN LATERAL (
         SELECT version, operation, record, bool_and(complete) OVER () AS complete
         FROM architect.audit_history('fuzz.$table->{name}', $id)
+        WHERE $recorded = $id
         ORDER BY version DESC LIMIT 1) AS version ON true) AS pair
-WHERE live IS DISTINCT FROM last OR complete IS NOT TRUE
+WHERE live IS DISTINCT FROM last OR $complete IS NOT TRUE
 LIMIT 3
 SQL
 }

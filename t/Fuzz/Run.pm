@@ -270,7 +270,7 @@ sub alone
 	$self->change($session, $commit ? 'COMMIT;' : 'ROLLBACK;');
 	if ($commit)
 	{
-		$_->{forgot} = $self->{moments} foreach @forgetful;
+		@$_{qw(forgot incomplete)} = ($self->{moments}, 1) foreach @forgetful;
 	}
 	else
 	{

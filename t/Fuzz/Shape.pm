@@ -34,6 +34,7 @@ sub drop_column
 
 	my $column = one_of(@added);
 	@{ $table->{columns} } = grep { $_ != $column } @{ $table->{columns} };
+	$table->{incomplete} = 1;
 	return altered($table, "DROP COLUMN $column->{name}");
 }
 

@@ -196,6 +196,7 @@ sub shape_of
 		columns => [ map { { %$_, names => [ @{ $_->{names} } ] } } @{ $table->{columns} } ],
 		key => [ @{ $table->{key} } ],
 		spare => $table->{spare},
+		incomplete => $table->{incomplete},
 		next_number => $table->{next_number}
 	};
 }
