@@ -98,12 +98,14 @@ sub restore
 	my $session = $run->{checker};
 	my $table = one_of(grep { !$_->{no_values} && $_->{name} !~ /^(?:parent|child|orphan|swapped)$/ } @{ $run->{tables} });
 	my $id = Fuzz::Check::record_of($table, 't');
+	my $recorded = Fuzz::Check::id_in_record($table);
 	my $versions = $session->value(<<"SQL");
-SELECT quote_literal(id), max(version), min(version) FILTER (WHERE record IS NOT NULL)
-FROM (SELECT $id AS id FROM fuzz.$table->{name} AS t ORDER BY md5(n::text), $table->{key}[0] LIMIT 1) AS live,
-    LATERAL (SELECT version, record FROM architect.audit_history('fuzz.$table->{name}', id)
-             WHERE complete AND new_record_id IS NULL) AS version
-GROUP BY id
+SELECT quote_literal(record_id), max(version), min(version)
+FROM (SELECT record_id FROM architect.audit_log WHERE table_name = '$table->{name}' AND record_id IN (SELECT $id FROM fuzz.$table->{name} AS t)
+      GROUP BY record_id HAVING count(*) > 3 ORDER BY md5(record_id || max(id)), record_id LIMIT 1) AS live,
+    LATERAL (SELECT version FROM architect.audit_history('fuzz.$table->{name}', record_id)
+             WHERE complete AND $recorded = record_id) AS version
+GROUP BY record_id
 SQL
 	return if $versions eq '';
 

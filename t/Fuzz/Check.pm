@@ -109,6 +109,14 @@ sub in_record
 	return "(SELECT record ->> name FROM unnest('{" . join(',', @{ $column->{names} }) . "}'::text[]) AS name WHERE record ? name)";
 }
 
+sub id_in_record
+{
+	my ($table) = @_;
+	my @key = map { in_record($_) } Fuzz::Table::key_columns($table);
+
+	return @key == 1 ? $key[0] : 'jsonb_build_array(' . join(', ', @key) . ')::text';
+}
+
 # The last version of some live records is the live row, and their versions are complete: but
 # what a column held that was added with a default and dropped, or what happened while a
 # partition was away, nobody knows.  A JSON null looks
@@ -119,8 +127,7 @@ sub history
 	my ($session, $table) = @_;
 	my @columns = visible($table);
 	my $id = record_of($table, 't');
-	my @key = map { in_record($_) } Fuzz::Table::key_columns($table);
-	my $recorded = @key == 1 ? $key[0] : 'jsonb_build_array(' . join(', ', @key) . ')::text';
+	my $recorded = id_in_record($table);
 	my $complete = $table->{incomplete} ? 'true' : 'complete';
 	my $live = join ', ', map {
 		my $text = $_->{type} eq 'jsonb' ? "nullif(t.$_->{name}, 'null') #>> '{}'" : "t.$_->{name}::text";
