@@ -328,7 +328,7 @@ sub see_marks
 	return if !$self->has('audit_as_of');
 	foreach my $mark (some_of($marks, @{ $self->{marks} }))
 	{
-		$self->see_as_of($_, $mark) foreach some_of($tables, grep { !$_->{no_values} && !$_->{deferrable} } @{ $self->{tables} });
+		$self->see_as_of($_, $mark) foreach some_of($tables, grep { !$_->{no_values} } @{ $self->{tables} });
 	}
 }
 
