@@ -118,8 +118,8 @@ sub id_in_record
 }
 
 # The last version of some live records is the live row, and their versions are complete: but
-# what a column held that was added with a default and dropped, or what happened while a
-# partition was away, nobody knows.  A JSON null looks
+# what a column held that was added with a default and dropped, and what happened in a gap,
+# nobody knows.  A JSON null looks
 # like NULL here, and a column added since the last change is not in the record.  Versions of
 # a record that had this key once and has another now are passed over.
 sub history
@@ -129,6 +129,7 @@ sub history
 	my $id = record_of($table, 't');
 	my $recorded = id_in_record($table);
 	my $complete = $table->{incomplete} ? 'true' : 'complete';
+	my $gaps = "SELECT FROM architect.audit_log WHERE operation = 'GAP' AND table_name = '$table->{name}'";
 	my $live = join ', ', map {
 		my $text = $_->{type} eq 'jsonb' ? "nullif(t.$_->{name}, 'null') #>> '{}'" : "t.$_->{name}::text";
 		$_->{added} ? "CASE WHEN record ?| '{" . join(',', @{ $_->{names} }) . "}' THEN $text END" : $text
@@ -145,7 +146,7 @@ FROM (
         FROM architect.audit_history('fuzz.$table->{name}', $id)
         WHERE $recorded = $id
         ORDER BY version DESC LIMIT 1) AS version ON true) AS pair
-WHERE live IS DISTINCT FROM last OR $complete IS NOT TRUE
+WHERE live IS DISTINCT FROM last OR ($complete IS NOT TRUE AND NOT EXISTS ($gaps))
 LIMIT 3
 SQL
 }

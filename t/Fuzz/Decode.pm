@@ -1,8 +1,7 @@
 # What logical decoding saw, put in the form of the log and compared with it.
 #
 # wal2json shows NaN and infinities as null: columns whose names begin with odd are left out
-# on both sides.  It leaves out NULLs of deleted rows: there both sides go without.  A table
-# whose key is deferrable is logged with whole rows.
+# on both sides.  It leaves out NULLs of deleted rows: there both sides go without.
 
 package Fuzz::Decode;
 
@@ -165,7 +164,7 @@ sub describe
 
 	foreach my $table (@tables)
 	{
-		my $capture = $table->{deferrable} ? 'full' : $table->{audit} =~ /capture => '(\w+)'/ ? $1 : 'changes';
+		my $capture = $table->{audit} =~ /capture => '(\w+)'/ ? $1 : 'changes';
 		my $hidden = text_array(map { @{ $_->{names} } } grep { ($_->{hidden} // '') eq 'exclude' } @{ $table->{columns} });
 		my $masked = text_array(map { @{ $_->{names} } } grep { ($_->{hidden} // '') eq 'mask' } @{ $table->{columns} });
 		my $place = 0;

@@ -270,7 +270,7 @@ sub alone
 	$self->change($session, $commit ? 'COMMIT;' : 'ROLLBACK;');
 	if ($commit)
 	{
-		@$_{qw(forgot incomplete)} = ($self->{moments}, 1) foreach @forgetful;
+		$_->{forgot} = $self->{moments} foreach @forgetful;
 	}
 	else
 	{

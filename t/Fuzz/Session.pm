@@ -51,7 +51,7 @@ sub answer
 	}
 	chomp $text;
 	print { $self->{transcript} } $text =~ s/^/--> /gmr . "\n" if $text ne '' && @{ $self->{errors} };
-	$self->{aborted} = 1 if @{ $self->{errors} };
+	$self->{aborted} = $self->{errors}[0] if @{ $self->{errors} };
 	return $text;
 }
 
