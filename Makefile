@@ -26,6 +26,7 @@ OBJS = \
 	src/audit/enable.o \
 	src/audit/erase.o \
 	src/audit/event.o \
+	src/audit/fingerprint.o \
 	src/audit/history.o \
 	src/audit/image.o \
 	src/audit/life.o \

@@ -392,8 +392,10 @@ Datum
 architect_audit_as_of(PG_FUNCTION_ARGS)
 {
 	AsOf	   *as_of = palloc0(sizeof(AsOf));
+	AuditEventFilter filter = {0};
 
 	as_of->moment = moment_argument(fcinfo);
+	filter.since = as_of->moment;
 	as_of->target = architect_audit_read_target(table_argument(fcinfo), as_of->moment, "show the past of");
 	architect_audit_check_row_security(as_of->target);
 	InitMaterializedSRF(fcinfo, 0);
@@ -402,7 +404,7 @@ architect_audit_as_of(PG_FUNCTION_ARGS)
 	as_of->blocked_until = DT_NOBEGIN;
 	check_shapes(as_of);
 	as_of->replay = architect_audit_begin_replay(true, false, false);
-	architect_audit_read_events(as_of->target, as_of->moment, NULL, take_event, as_of);
+	architect_audit_read_events(as_of->target, &filter, take_event, as_of);
 	refuse_if_blocked(as_of);
 	as_of->is_empty = architect_audit_net_changes(as_of->replay) == NIL;
 

@@ -86,8 +86,7 @@ put_record(ReturnSetInfo *result, AuditChange *record)
 Datum
 architect_audit_changes(PG_FUNCTION_ARGS)
 {
-	AuditMoment *since;
-	AuditMoment *until = PG_ARGISNULL(2) ? NULL : architect_audit_moment_at(PG_GETARG_TIMESTAMPTZ(2));
+	AuditEventFilter filter = {0};
 	AuditTarget *target;
 	Changes		changes;
 	ListCell   *cell;
@@ -98,12 +97,14 @@ architect_audit_changes(PG_FUNCTION_ARGS)
 				 errmsg("target and since must not be NULL"),
 				 errhint("Name the table and a time, as in architect.audit_changes('public.orders', now() - interval '1 hour').")));
 
-	since = architect_audit_moment_at(PG_GETARG_TIMESTAMPTZ(1));
-	target = architect_audit_read_target(PG_GETARG_OID(0), since, "show the changes of");
+	filter.since = architect_audit_moment_at(PG_GETARG_TIMESTAMPTZ(1));
+	if (!PG_ARGISNULL(2))
+		filter.until = architect_audit_moment_at(PG_GETARG_TIMESTAMPTZ(2));
+	target = architect_audit_read_target(PG_GETARG_OID(0), filter.since, "show the changes of");
 	InitMaterializedSRF(fcinfo, 0);
 	changes.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	changes.replay = architect_audit_begin_replay(true, true, false);
-	architect_audit_read_events(target, since, until, take_event, &changes);
+	architect_audit_read_events(target, &filter, take_event, &changes);
 
 	foreach(cell, architect_audit_net_changes(changes.replay))
 	{

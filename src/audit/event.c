@@ -33,6 +33,9 @@ enum EventColumn
 	EVENT_DETAIL
 };
 
+/* The table, and two of each moment with the time to begin at. */
+#define MAX_PARAMETERS 6
+
 /* Gets the rows of the query. */
 typedef struct EventReceiver
 {
@@ -119,11 +122,11 @@ end_receiving(DestReceiver *self)
  * The query, with its parameters in place.
  */
 static char *
-make_query(AuditTarget *target, const AuditMoment *since, const AuditMoment *until, ParamListInfo params)
+make_query(AuditTarget *target, const AuditEventFilter *filter, ParamListInfo params)
 {
 	StringInfoData query;
-	Oid			types[6] = {INT4OID};
-	Datum		values[6] = {Int32GetDatum(target->table_id)};
+	Oid			types[MAX_PARAMETERS] = {INT4OID};
+	Datum		values[MAX_PARAMETERS] = {Int32GetDatum(target->table_id)};
 	int			nparams = 1;
 
 	initStringInfo(&query);
@@ -134,22 +137,27 @@ make_query(AuditTarget *target, const AuditMoment *since, const AuditMoment *unt
 						   " CASE WHEN operation = 'GAP' THEN context ->> 'detail'"
 						   "      WHEN operation = 'TRUNCATE' THEN context ->> 'partition' END"
 						   " FROM " ARCHITECT_SCHEMA ".audit_log WHERE table_id = $1");
-	if (since != NULL)
+	if (filter->since != NULL)
 	{
 		types[nparams] = TIMESTAMPTZOID;
-		values[nparams] = TimestampTzGetDatum(since->since);
+		values[nparams] = TimestampTzGetDatum(filter->since->since);
 		appendStringInfo(&query, " AND changed_at >= $%d", ++nparams);
-		architect_audit_moment_parameters(since, types + nparams, values + nparams);
-		appendStringInfo(&query, " AND %s", architect_audit_after(since, nparams + 1));
+		architect_audit_moment_parameters(filter->since, types + nparams, values + nparams);
+		appendStringInfo(&query, " AND %s", architect_audit_after(filter->since, nparams + 1));
 		nparams += 2;
 	}
-	if (until != NULL)
+	if (filter->until != NULL)
 	{
-		architect_audit_moment_parameters(until, types + nparams, values + nparams);
-		appendStringInfo(&query, " AND NOT %s", architect_audit_after(until, nparams + 1));
+		architect_audit_moment_parameters(filter->until, types + nparams, values + nparams);
+		appendStringInfo(&query, " AND NOT %s", architect_audit_after(filter->until, nparams + 1));
 		nparams += 2;
 	}
-	appendStringInfoString(&query, " ORDER BY id");
+	if (filter->after_id > 0)
+		appendStringInfo(&query, " AND id > " INT64_FORMAT, filter->after_id);
+	if (filter->whole_table)
+		appendStringInfoString(&query, " AND record_id IS NULL");
+	if (!filter->in_any_order)
+		appendStringInfoString(&query, " ORDER BY id");
 
 	for (int i = 0; i < nparams; i++)
 	{
@@ -163,11 +171,11 @@ make_query(AuditTarget *target, const AuditMoment *since, const AuditMoment *unt
 }
 
 /*
- * Calls back for each event of the table that came after one moment and not
- * after another, either of which may be NULL.  The event lives as long as the call.
+ * Calls back for each event of the table that the filter lets through.  The event
+ * lives as long as the call.
  */
 void
-architect_audit_read_events(AuditTarget *target, const AuditMoment *since, const AuditMoment *until,
+architect_audit_read_events(AuditTarget *target, const AuditEventFilter *filter,
 							AuditEventCallback callback, void *argument)
 {
 	EventReceiver receiver = {
@@ -184,7 +192,7 @@ architect_audit_read_events(AuditTarget *target, const AuditMoment *since, const
 		.context = AllocSetContextCreate(CurrentMemoryContext, "architect audit event", ALLOCSET_DEFAULT_SIZES)
 	};
 	int			pin_level = architect_audit_pin(AUDIT_PIN_PATH);
-	ParamListInfo params = makeParamList(6);
+	ParamListInfo params = makeParamList(MAX_PARAMETERS);
 	SPIExecuteOptions options = {
 		.params = params,
 		.read_only = true,
@@ -192,7 +200,7 @@ architect_audit_read_events(AuditTarget *target, const AuditMoment *since, const
 	};
 
 	SPI_connect();
-	if (SPI_execute_extended(make_query(target, since, until, params), &options) != SPI_OK_SELECT)
+	if (SPI_execute_extended(make_query(target, filter, params), &options) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the audit log");
 	SPI_finish();
 	architect_audit_unpin(pin_level);

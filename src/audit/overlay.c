@@ -232,8 +232,7 @@ architect_audit_equal(JsonbValue *left, JsonbValue *right)
 		case jbvNumeric:
 			return datumIsEqual(NumericGetDatum(left->val.numeric), NumericGetDatum(right->val.numeric), false, -1);
 		default:
-			return left->val.binary.len == right->val.binary.len &&
-				memcmp(left->val.binary.data, right->val.binary.data, left->val.binary.len) == 0;
+			return compareJsonbContainers(left->val.binary.data, right->val.binary.data) == 0;
 	}
 }
 

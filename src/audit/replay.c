@@ -32,15 +32,6 @@ hash_id(text *id)
 	return hash_bytes((unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id));
 }
 
-/*
- * The hash of an id, by which records can be divided up.
- */
-uint32
-architect_audit_hash_id(text *id)
-{
-	return hash_id(id);
-}
-
 static inline bool
 equal_ids(text *left, text *right)
 {

@@ -4,7 +4,8 @@
  *
  * target.c opens an audited table with its shapes, event.c reads its events,
  * overlay.c brings their images under present names, and replay.c adds them up
- * to one net change a record.  asof.c, changes.c and verify.c ask for that.
+ * to one net change a record.  asof.c, changes.c and verify.c ask for that;
+ * fingerprint.c spares verify.c most of it.
  */
 #ifndef ARCHITECT_AUDIT_REPLAY_H
 #define ARCHITECT_AUDIT_REPLAY_H
@@ -109,6 +110,26 @@ typedef struct AuditColumnReader
 	FmgrInfo	input;
 } AuditColumnReader;
 
+/* Which events to read; all of the table's where nothing is said. */
+typedef struct AuditEventFilter
+{
+	const AuditMoment *since;	/* those that came after this moment */
+	const AuditMoment *until;	/* and not after that */
+	int64		after_id;
+	bool		whole_table;	/* those of no single record */
+	bool		in_any_order;	/* instead of that of their ids */
+} AuditEventFilter;
+
+typedef struct AuditFingerprints AuditFingerprints;
+
+/* What a fingerprint says of a live row. */
+typedef enum AuditVerdict
+{
+	AUDIT_VERDICT_SAME,
+	AUDIT_VERDICT_SUSPECT,
+	AUDIT_VERDICT_UNTOLD		/* the log does not know the record, and need not */
+} AuditVerdict;
+
 /* target.c */
 extern AuditTarget *architect_audit_read_target(Oid relid, const AuditMoment *moment, const char *purpose);
 extern void architect_audit_check_row_security(AuditTarget *target);
@@ -122,8 +143,16 @@ extern char *architect_audit_after(const AuditMoment *moment, int first_paramete
 extern void architect_audit_moment_parameters(const AuditMoment *moment, Oid *types, Datum *values);
 
 /* event.c */
-extern void architect_audit_read_events(AuditTarget *target, const AuditMoment *since, const AuditMoment *until,
+extern void architect_audit_read_events(AuditTarget *target, const AuditEventFilter *filter,
 										AuditEventCallback callback, void *argument);
+
+/* fingerprint.c */
+extern AuditFingerprints *architect_audit_begin_fingerprints(List *untold, bool is_complete);
+extern uint64 architect_audit_wide_hash(text *id);
+extern void architect_audit_add_fingerprint(AuditFingerprints *fingerprints, const AuditLogEvent *event);
+extern AuditVerdict architect_audit_check_fingerprint(AuditFingerprints *fingerprints, text *id, Jsonb *live);
+extern void architect_audit_unseen_suspects(AuditFingerprints *fingerprints,
+											void (*callback) (uint64 id, void *argument), void *argument);
 
 /* overlay.c */
 extern JsonbValue *architect_audit_get(Jsonb *image, const char *name, int length, JsonbValue *value);
@@ -142,7 +171,6 @@ extern bool architect_audit_type_changed(AuditTarget *target, AuditColumnReader 
 
 /* replay.c */
 extern AuditReplay *architect_audit_begin_replay(bool before, bool after, bool baselines);
-extern uint32 architect_audit_hash_id(text *id);
 extern void architect_audit_replay(AuditReplay *replay, const AuditLogEvent *event);
 extern AuditChange *architect_audit_find_change(AuditReplay *replay, text *id);
 extern List *architect_audit_net_changes(AuditReplay *replay);

@@ -2,10 +2,12 @@
  * verify.c
  *    architect.audit_verify: the log replayed must be the table as it is.
  *
- * The net change of all events is compared with the rows, under one snapshot and
- * without locks that anybody would wait for.  What the log tells of a record is
- * kept in memory; where that is too much for maintenance_work_mem, records are
- * divided up by their hash and the log is read once for each part.
+ * Log and table are read under one snapshot, without locks that anybody would
+ * wait for.  First each row is compared with the fingerprint that the log gives
+ * its record; then the records that fail, as a rule none, are replayed with their
+ * images and compared column by column.  Where either takes more memory than
+ * maintenance_work_mem, records are divided up by a hash, and log and table are
+ * read once for each part.
  */
 #include "postgres.h"
 
@@ -27,8 +29,9 @@
 
 PG_FUNCTION_INFO_V1(architect_audit_verify);
 
-/* What a record takes, as a rule, with its image. */
-#define RECORD_BYTES 512
+/* What a record takes, as a rule, with its fingerprint and with its images. */
+#define FINGERPRINT_BYTES 50
+#define IMAGE_BYTES 512
 
 /* Columns of the result. */
 enum VerifyColumn
@@ -40,17 +43,41 @@ enum VerifyColumn
 	VERIFY_COLUMNS
 };
 
+#define SH_PREFIX suspects
+#define SH_ELEMENT_TYPE Suspect
+#define SH_KEY_TYPE uint64
+#define SH_KEY id
+#define SH_HASH_KEY(table, key) ((uint32) (key))
+#define SH_EQUAL(table, left, right) ((left) == (right))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+typedef struct Suspect
+{
+	uint64		id;				/* hash of the record's id */
+	char		status;
+} Suspect;
+#include "lib/simplehash.h"
+
 typedef struct Verify
 {
 	AuditTarget *target;
 	ReturnSetInfo *result;
 	Relation	root;
 	AuditColumnReader *readers;
-	AuditReplay *replay;
+	List	   *untold_columns; /* names */
+	int64		reset_id;		/* the event from which on the log tells the table anew; or 0 */
+	bool		is_complete;	/* every row of the table was logged once */
+	bool		needs_images;	/* fingerprints cannot tell */
 	int			passes;			/* a power of two */
 	int			pass;
+
+	/* Of a pass. */
+	AuditFingerprints *fingerprints;
+	AuditReplay *replay;
+
+	suspects_hash *suspects;	/* NULL: all are */
 	AuditReplay *moved;			/* has the ids of records whose key changed; they belong to pass 0 */
-	bool		is_complete;	/* every row of the table was logged once */
 	int64		untold;			/* rows that the log does not know */
 } Verify;
 
@@ -70,14 +97,38 @@ put_problem(Verify *verify, text *record_id, const char *problem, Jsonb *logged,
 	tuplestore_putvalues(verify->result->setResult, verify->result->setDesc, values, nulls);
 }
 
+/*
+ * True when the record is one of this pass.  The low bits of the hash find it in
+ * tables, so these are others.
+ */
 static bool
-belongs_to_pass(Verify *verify, text *record_id)
+is_of_pass(Verify *verify, uint64 hash)
 {
-	if (verify->passes == 1)
-		return true;
-	if (architect_audit_find_change(verify->moved, record_id) != NULL)
+	return verify->passes == 1 || ((hash >> 40) & (verify->passes - 1)) == verify->pass;
+}
+
+/*
+ * The same where images are compared: of suspects alone, and with the ids of a
+ * record that moved in one pass.
+ */
+static bool
+is_suspect_of_pass(Verify *verify, text *record_id)
+{
+	uint64		hash = architect_audit_wide_hash(record_id);
+
+	if (verify->suspects != NULL && suspects_lookup(verify->suspects, hash) == NULL)
+		return false;
+	if (verify->passes > 1 && architect_audit_find_change(verify->moved, record_id) != NULL)
 		return verify->pass == 0;
-	return (architect_audit_hash_id(record_id) & (verify->passes - 1)) == verify->pass;
+	return is_of_pass(verify, hash);
+}
+
+static void
+add_suspect(uint64 hash, void *argument)
+{
+	bool		found;
+
+	(void) suspects_insert(((Verify *) argument)->suspects, hash, &found);
 }
 
 /*
@@ -97,41 +148,79 @@ take_moved(const AuditLogEvent *event, void *argument)
 	architect_audit_replay(verify->moved, &arrival);
 }
 
+/*
+ * Takes an event of the whole table: from a baseline on, and after all rows were
+ * removed, what was before does not count.
+ */
+static void
+take_whole_table(const AuditLogEvent *event, void *argument)
+{
+	Verify	   *verify = argument;
+
+	if (event->operation == AUDIT_OPERATION_BASELINE ||
+		(event->operation == AUDIT_OPERATION_TRUNCATE && event->detail == NULL))
+	{
+		verify->reset_id = event->id;
+		verify->is_complete = true;
+		verify->needs_images = false;
+	}
+	else if (event->operation == AUDIT_OPERATION_TRUNCATE)
+		verify->needs_images = true;
+}
+
+static void
+take_fingerprint(const AuditLogEvent *event, void *argument)
+{
+	Verify	   *verify = argument;
+
+	if (event->record_id != NULL && event->operation <= AUDIT_OPERATION_BASELINE &&
+		is_of_pass(verify, architect_audit_wide_hash(event->record_id)))
+		architect_audit_add_fingerprint(verify->fingerprints, event);
+}
+
 static void
 take_event(const AuditLogEvent *event, void *argument)
 {
 	Verify	   *verify = argument;
 
-	if (event->operation == AUDIT_OPERATION_BASELINE && event->record_id == NULL)
-		verify->is_complete = true;
-	if (event->record_id == NULL || belongs_to_pass(verify, event->record_id))
+	if (event->record_id == NULL || is_suspect_of_pass(verify, event->record_id))
 		architect_audit_replay(verify->replay, event);
 }
 
 /*
- * True when the log does not tell the present value of the column: it is hidden,
- * or was at some time, and so its last logged value may be an old one.
+ * Lists the columns whose last logged value may not be the present one: they are
+ * hidden, or were at some time.
  */
+static List *
+untold_columns(AuditTarget *target)
+{
+	List	   *names = NIL;
+
+	for (int i = 0; i < target->nshapes; i++)
+	{
+		for (int j = 0; j < target->shapes[i].ncolumns; j++)
+		{
+			AuditShapeColumn *column = &target->shapes[i].columns[j];
+
+			if ((column->masked || column->excluded) && column->present_name != NULL)
+				names = lappend(names, column->present_name);
+		}
+	}
+	return names;
+}
+
 static bool
 is_untold(Verify *verify, Jsonb *logged, const JsonbValue *name)
 {
-	if (architect_audit_is_erased(logged, name->val.string.val, name->val.string.len))
-		return true;
-	for (int i = 0; i < verify->target->nshapes; i++)
+	ListCell   *cell;
+
+	foreach(cell, verify->untold_columns)
 	{
-		AuditShape *shape = &verify->target->shapes[i];
-
-		for (int j = 0; j < shape->ncolumns; j++)
-		{
-			AuditShapeColumn *column = &shape->columns[j];
-
-			if ((column->masked || column->excluded) && column->present_name != NULL &&
-				strlen(column->present_name) == name->val.string.len &&
-				memcmp(column->present_name, name->val.string.val, name->val.string.len) == 0)
-				return true;
-		}
+		if (strlen(lfirst(cell)) == name->val.string.len &&
+			memcmp(lfirst(cell), name->val.string.val, name->val.string.len) == 0)
+			return true;
 	}
-	return false;
+	return architect_audit_is_erased(logged, name->val.string.val, name->val.string.len);
 }
 
 /*
@@ -217,30 +306,42 @@ compare_columns(Verify *verify, text *record_id, Jsonb *logged, Jsonb *live)
 }
 
 /*
- * Checks one row of the table.
+ * Compares a row with the fingerprint of its record.
  */
 static void
-check_row(Verify *verify, AuditTable *table, const AuditColumnSet *set, TupleTableSlot *slot, text *record_id)
+check_fingerprint(Verify *verify, text *record_id, Jsonb *live)
+{
+	switch (architect_audit_check_fingerprint(verify->fingerprints, record_id, live))
+	{
+		case AUDIT_VERDICT_SAME:
+			break;
+		case AUDIT_VERDICT_SUSPECT:
+			add_suspect(architect_audit_wide_hash(record_id), verify);
+			break;
+		case AUDIT_VERDICT_UNTOLD:
+			verify->untold++;
+			break;
+	}
+}
+
+/*
+ * Compares a row with the images of its record.
+ */
+static void
+check_images(Verify *verify, text *record_id, Jsonb *live)
 {
 	AuditChange *record = architect_audit_find_change(verify->replay, record_id);
-	Jsonb	   *live;
 
 	if (record == NULL && !verify->is_complete)
-	{
 		verify->untold++;
-		return;
-	}
-	if (record != NULL)
-		record->seen = record->exists;
-	if (record != NULL && record->exists && record->after == NULL)
-		return;
-
-	slot_getallattrs(slot);
-	live = architect_audit_image(table, set, slot);
-	if (record == NULL || !record->exists)
+	else if (record == NULL || !record->exists)
 		put_problem(verify, record_id, "unexpected", NULL, live);
-	else if (VARSIZE(live) != VARSIZE(record->after) || memcmp(live, record->after, VARSIZE(live)) != 0)
-		compare_columns(verify, record_id, record->after, live);
+	else
+	{
+		record->seen = true;
+		if (record->after != NULL)
+			compare_columns(verify, record_id, record->after, live);
+	}
 }
 
 /*
@@ -270,8 +371,10 @@ check_rows(Verify *verify, Relation rel)
 		MemoryContextReset(row_context);
 		slot_getallattrs(slot);
 		record_id = architect_audit_record_id(table, slot);
-		if (belongs_to_pass(verify, record_id))
-			check_row(verify, table, &set, slot, record_id);
+		if (verify->fingerprints != NULL && is_of_pass(verify, architect_audit_wide_hash(record_id)))
+			check_fingerprint(verify, record_id, architect_audit_image(table, &set, slot));
+		else if (verify->replay != NULL && is_suspect_of_pass(verify, record_id))
+			check_images(verify, record_id, architect_audit_image(table, &set, slot));
 	}
 	MemoryContextSwitchTo(caller);
 
@@ -280,19 +383,10 @@ check_rows(Verify *verify, Relation rel)
 	MemoryContextDelete(row_context);
 }
 
-/*
- * Replays and compares the records of one pass.
- */
 static void
-run_pass(Verify *verify)
+check_all_rows(Verify *verify)
 {
-	MemoryContext pass_context = AllocSetContextCreate(CurrentMemoryContext, "architect audit verify",
-													   ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(pass_context);
 	ListCell   *cell;
-
-	verify->replay = architect_audit_begin_replay(false, true, true);
-	architect_audit_read_events(verify->target, NULL, NULL, take_event, verify);
 
 	foreach(cell, architect_audit_tables_of(verify->root))
 	{
@@ -302,6 +396,44 @@ run_pass(Verify *verify)
 			check_rows(verify, rel);
 		table_close(rel, NoLock);
 	}
+}
+
+/*
+ * Finds suspects among the records of one pass.
+ */
+static void
+run_fingerprint_pass(Verify *verify)
+{
+	AuditEventFilter filter = {.after_id = verify->reset_id, .in_any_order = true};
+	MemoryContext pass_context = AllocSetContextCreate(CurrentMemoryContext, "architect audit fingerprints",
+													   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(pass_context);
+
+	verify->fingerprints = architect_audit_begin_fingerprints(verify->untold_columns, verify->is_complete);
+	architect_audit_read_events(verify->target, &filter, take_fingerprint, verify);
+	check_all_rows(verify);
+	architect_audit_unseen_suspects(verify->fingerprints, add_suspect, verify);
+	verify->fingerprints = NULL;
+
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(pass_context);
+}
+
+/*
+ * Replays and compares the suspects of one pass.
+ */
+static void
+run_image_pass(Verify *verify)
+{
+	AuditEventFilter filter = {.after_id = verify->reset_id};
+	MemoryContext pass_context = AllocSetContextCreate(CurrentMemoryContext, "architect audit images",
+													   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(pass_context);
+	ListCell   *cell;
+
+	verify->replay = architect_audit_begin_replay(false, true, true);
+	architect_audit_read_events(verify->target, &filter, take_event, verify);
+	check_all_rows(verify);
 	foreach(cell, architect_audit_net_changes(verify->replay))
 	{
 		AuditChange *record = lfirst(cell);
@@ -309,16 +441,25 @@ run_pass(Verify *verify)
 		if (record->exists && !record->doubtful && !record->seen)
 			put_problem(verify, record->id, "missing", record->after, NULL);
 	}
+	verify->replay = NULL;
+
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(pass_context);
 }
 
 /*
- * How often to read the log, for the records of a pass to fit into
- * maintenance_work_mem.
+ * How often to read for so many records to fit into maintenance_work_mem.
  */
 static int
-count_passes(Relation root)
+count_passes(double records, int bytes)
+{
+	double		parts = records * bytes / (maintenance_work_mem * 1024.0);
+
+	return pg_nextpower2_32(1 + (uint32) Min(parts, 1023));
+}
+
+static double
+estimate_rows(Relation root)
 {
 	double		rows = 0;
 	ListCell   *cell;
@@ -331,7 +472,39 @@ count_passes(Relation root)
 			rows += Max(rel->rd_rel->reltuples, 0);
 		table_close(rel, NoLock);
 	}
-	return pg_nextpower2_32(Min(1024, 1 + (uint32) (rows * RECORD_BYTES / (maintenance_work_mem * 1024.0))));
+	return rows;
+}
+
+/*
+ * Compares by fingerprints, as far as they can tell.
+ */
+static void
+find_suspects(Verify *verify)
+{
+	verify->suspects = suspects_create(CurrentMemoryContext, 64, NULL);
+	verify->passes = count_passes(estimate_rows(verify->root), FINGERPRINT_BYTES);
+	for (verify->pass = 0; verify->pass < verify->passes; verify->pass++)
+		run_fingerprint_pass(verify);
+}
+
+/*
+ * Compares suspects, or all records, by their images.
+ */
+static void
+compare_images(Verify *verify)
+{
+	double		records = verify->suspects != NULL ? verify->suspects->members : estimate_rows(verify->root);
+
+	verify->passes = count_passes(records, IMAGE_BYTES);
+	if (verify->passes > 1)
+	{
+		AuditEventFilter filter = {.in_any_order = true};
+
+		verify->moved = architect_audit_begin_replay(false, false, false);
+		architect_audit_read_events(verify->target, &filter, take_moved, verify);
+	}
+	for (verify->pass = 0; verify->pass < verify->passes; verify->pass++)
+		run_image_pass(verify);
 }
 
 /*
@@ -358,6 +531,7 @@ Datum
 architect_audit_verify(PG_FUNCTION_ARGS)
 {
 	Verify	   *verify = palloc0(sizeof(Verify));
+	AuditEventFilter whole_table = {.whole_table = true};
 
 	verify->target = architect_audit_read_target(PG_GETARG_OID(0), NULL, "verify the log of");
 	architect_audit_check_row_security(verify->target);
@@ -367,18 +541,19 @@ architect_audit_verify(PG_FUNCTION_ARGS)
 
 	verify->root = table_open(verify->target->relation, AccessShareLock);
 	verify->readers = architect_audit_column_readers(verify->root);
-	verify->passes = count_passes(verify->root);
+	verify->untold_columns = untold_columns(verify->target);
 	for (int i = 0; i < verify->target->nshapes; i++)
 		verify->is_complete |= verify->target->shapes[i].whole;
 	verify->is_complete &= verify->target->removed_before == DT_NOBEGIN;
+	architect_audit_read_events(verify->target, &whole_table, take_whole_table, verify);
+	for (int i = 0; i < RelationGetDescr(verify->root)->natts; i++)
+		verify->needs_images |= verify->readers[i].name != NULL &&
+			architect_audit_type_changed(verify->target, &verify->readers[i]);
 
-	if (verify->passes > 1)
-	{
-		verify->moved = architect_audit_begin_replay(false, false, false);
-		architect_audit_read_events(verify->target, NULL, NULL, take_moved, verify);
-	}
-	for (verify->pass = 0; verify->pass < verify->passes; verify->pass++)
-		run_pass(verify);
+	if (!verify->needs_images)
+		find_suspects(verify);
+	if (verify->needs_images || verify->suspects->members > 0)
+		compare_images(verify);
 	table_close(verify->root, NoLock);
 
 	if (verify->untold > 0)
