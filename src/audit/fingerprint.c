@@ -84,7 +84,8 @@ is_untold(AuditFingerprints *fingerprints, const JsonbValue *name)
 static uint64
 hash_value(Jsonb *image, const JsonbValue *name, const JsonbValue *value)
 {
-	uint64		seed = hash_bytes_extended((unsigned char *) name->val.string.val, name->val.string.len, value->type);
+	uint64		seed = hash_bytes_extended((unsigned char *) name->val.string.val, name->val.string.len,
+											 value->type);
 
 	switch (value->type)
 	{
@@ -96,7 +97,8 @@ hash_value(Jsonb *image, const JsonbValue *name, const JsonbValue *value)
 		case jbvBool:
 			return hash_combine64(seed, value->val.boolean);
 		case jbvNull:
-			return hash_combine64(seed, architect_audit_is_json_null(image, name->val.string.val, name->val.string.len));
+			return hash_combine64(seed, architect_audit_is_json_null(image, name->val.string.val,
+																	 name->val.string.len));
 		default:
 			return hash_bytes_extended((unsigned char *) value->val.binary.data, value->val.binary.len, seed);
 	}
