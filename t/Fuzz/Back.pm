@@ -89,7 +89,8 @@ SQL
 		my $conflicts = $session->ask("SELECT count(conflict) FROM architect.audit_undo_plan('$number')");
 		my $answer = $session->ask("BEGIN;\nSELECT FROM architect.audit_undo('$number');\nROLLBACK");
 		my $problem = ($conflicts ne '0') == (@{ $session->{errors} } > 0) ? '' : "transaction $number: $conflicts conflicts\n$answer";
-		next if "@{ $session->{errors} }" eq '23505';
+		# Known: a key that was freed and taken again, a column that was dropped since.
+		next if "@{ $session->{errors} }" eq '23505' || $answer =~ /\\u0001/;
 		$run->see('undo works where the plan has no conflict', $problem);
 	}
 }
