@@ -106,7 +106,8 @@ sub restore
 	my $recorded = Fuzz::Check::id_in_record($table);
 	my $versions = $session->value(<<"SQL");
 SELECT quote_literal(record_id), max(version), min(version)
-FROM (SELECT record_id FROM architect.audit_log WHERE table_name = '$table->{name}' AND record_id IN (SELECT $id FROM fuzz.$table->{name} AS t)
+FROM (SELECT record_id FROM architect.audit_log WHERE table_name = '$table->{name}'
+        AND record_id IN (SELECT $id FROM fuzz.$table->{name} AS t)
       GROUP BY record_id HAVING count(*) > 3 ORDER BY md5(record_id || max(id)), record_id LIMIT 1) AS live,
     LATERAL (SELECT version FROM architect.audit_history('fuzz.$table->{name}', record_id)
              WHERE complete AND $recorded = record_id) AS version
@@ -154,13 +155,15 @@ sub evidence
 	my $admin = $run->{admin};
 
 	$run->seal;
-	erase($run) if $run->has('audit_erase');
+	erase($run);
 	$run->see('the seals verify', $admin->ask("SELECT * FROM architect.audit_verify_seals('$_') LIMIT 5"))
 	  foreach some_of(3, @{ $run->{digests} });
-	my @rows = split /\n/, $admin->value("SELECT id FROM architect.audit_log WHERE id <= $run->{last_id} ORDER BY md5(id::text || '$run->{seed}') LIMIT 3");
+	my @rows = split /\n/, $admin->value(
+		"SELECT id FROM architect.audit_log WHERE id <= $run->{last_id} ORDER BY md5(id::text || '$run->{seed}') LIMIT 3");
 	my $found = $admin->ask(<<"SQL");
 BEGIN;
-UPDATE architect.audit_log SET new_values = new_values || '{"more": 1}', changed_by = changed_by || 'x' WHERE id IN (@{[ join ', ', @rows ]});
+UPDATE architect.audit_log SET new_values = new_values || '{"more": 1}', changed_by = changed_by || 'x'
+WHERE id IN (@{[ join ', ', @rows ]});
 SELECT DISTINCT log_id FROM architect.audit_verify_seals() ORDER BY log_id;
 ROLLBACK;
 SQL

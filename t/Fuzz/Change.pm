@@ -170,7 +170,8 @@ sub update_in_vain
 	my ($column, $other) = some_of(2, writable($table));
 
 	return 'UPDATE ' . target($table) . " SET $column->{name} = $column->{name}"
-	  . ($other && !$other->{references} ? ", $other->{name} = coalesce($other->{name}, " . literal(value_of($other, $class), $other->{type}) . ')' : '')
+	  . ($other && !$other->{references}
+		? ", $other->{name} = coalesce($other->{name}, " . literal(value_of($other, $class), $other->{type}) . ')' : '')
 	  . ' ' . where_key($table, numbers($class, 10)) . ';';
 }
 
@@ -205,7 +206,8 @@ sub move_keys
 	my @near = numbers($class, 12);
 
 	return change_key($table, $class) if @rest || $key->{type} ne 'integer';
-	return 'UPDATE ' . target($table) . " SET $key->{name} = CASE WHEN $key->{name} < 1000 THEN $key->{name} + 1000 ELSE $key->{name} - 1000 END "
+	return 'UPDATE ' . target($table)
+	  . " SET $key->{name} = CASE WHEN $key->{name} < 1000 THEN $key->{name} + 1000 ELSE $key->{name} - 1000 END "
 	  . "WHERE $key->{name} IN (" . join(', ', @near, map { $_ + 1000 } numbers($class, 12)) . ');';
 }
 

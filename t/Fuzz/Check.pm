@@ -5,7 +5,7 @@ package Fuzz::Check;
 use strict;
 use warnings;
 
-use Fuzz::Value qw(below one_of quoted literal some_of);
+use Fuzz::Value qw(quoted);
 use Fuzz::Table qw(visible image);
 
 # Copies of tables at moments: each value as text under the number of its column, so that

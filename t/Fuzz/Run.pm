@@ -61,7 +61,6 @@ GRANT USAGE ON SCHEMA oracle TO fuzz_owner;
 $Fuzz::Check::tables
 GRANT ALL ON ALL TABLES IN SCHEMA oracle TO fuzz_owner;
 SQL
-	$self->{functions} = { map { $_ => 1 } split /\n/, $admin->value("SELECT proname FROM pg_proc WHERE pronamespace = 'architect'::regnamespace") };
 	$self->{checker} = $self->connect('checker', 'fuzz_owner');
 	$self->{checker}->value($pinned);
 	$self->{checker}->value(join '', $Fuzz::Table::setup, map { create_sql($_) } $self->tables_in_order);
@@ -76,8 +75,6 @@ sub tables_in_order
 	my ($self) = @_;
 	return sort { ($b->{name} eq 'parent') <=> ($a->{name} eq 'parent') } @{ $self->{tables} };
 }
-
-sub has { return $_[0]{functions}{ $_[1] } }
 
 # Reports what a check found wrong.
 sub see
@@ -296,13 +293,9 @@ sub mark
 		$mark{when} = "at => '$mark{at}'";
 		$checker->value("SELECT FROM pg_sleep(0.003);\n$copy");
 	}
-	elsif ($self->has('audit_mark'))
-	{
-		$checker->value("BEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT FROM architect.audit_mark('$name');\n${copy}COMMIT;");
-	}
 	else
 	{
-		return;
+		$checker->value("BEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT FROM architect.audit_mark('$name');\n${copy}COMMIT;");
 	}
 	$mark{signature}{ $_->{name} } = signature($_) foreach @{ $self->{tables} };
 	push @{ $self->{marks} }, \%mark;
@@ -325,7 +318,6 @@ sub see_marks
 {
 	my ($self, $marks, $tables) = @_;
 
-	return if !$self->has('audit_as_of');
 	foreach my $mark (some_of($marks, @{ $self->{marks} }))
 	{
 		$self->see_as_of($_, $mark) foreach some_of($tables, grep { !$_->{no_values} } @{ $self->{tables} });
@@ -337,7 +329,6 @@ sub see_changes
 {
 	my ($self) = @_;
 
-	return if !$self->has('audit_changes');
 	foreach my $table (grep { $_->{fixed_key} } @{ $self->{tables} })
 	{
 		my @moments = grep { $_->{at} && $_->{signature}{ $table->{name} } eq signature($table) } @{ $self->{marks} };
@@ -349,8 +340,6 @@ sub see_changes
 sub seal
 {
 	my ($self) = @_;
-
-	return if !$self->has('audit_seal');
 	my $digest = $self->{admin}->value("SELECT FROM architect.audit_seal();\nSELECT architect.audit_digest()");
 	push @{ $self->{digests} }, $digest if $digest ne '';
 }
@@ -378,12 +367,9 @@ sub see_quiet
 	my ($self) = @_;
 
 	$self->see_log;
-	$self->see('verify finds nothing', Fuzz::Check::verify($self->{checker}, @{ $self->{tables} })) if $self->has('audit_verify');
-	if ($self->has('audit_undo'))
-	{
-		$self->see('the last version is the live row', Fuzz::Check::history($self->{checker}, $_))
-		  foreach some_of(2, grep { !$_->{no_values} } @{ $self->{tables} });
-	}
+	$self->see('verify finds nothing', Fuzz::Check::verify($self->{checker}, @{ $self->{tables} }));
+	$self->see('the last version is the live row', Fuzz::Check::history($self->{checker}, $_))
+	  foreach some_of(2, grep { !$_->{no_values} } @{ $self->{tables} });
 	$self->see_marks(1, 4);
 	$self->see_changes;
 	$self->mark(1) if chance(0.2);
@@ -399,9 +385,9 @@ sub round
 	$self->interleave(30 + below(60));
 	$self->contend if chance(0.3);
 	$self->alone if chance(0.5);
-	Fuzz::Back::undo($self) if $self->has('audit_undo') && chance(0.5);
-	Fuzz::Back::plan($self) if $self->has('audit_undo') && chance(0.2);
-	Fuzz::Back::restore($self) if $self->has('audit_restore') && chance(0.5);
+	Fuzz::Back::undo($self) if chance(0.5);
+	Fuzz::Back::plan($self) if chance(0.2);
+	Fuzz::Back::restore($self) if chance(0.5);
 	$self->see_quiet;
 }
 
@@ -411,11 +397,9 @@ sub finish
 	my ($self) = @_;
 
 	$self->see_marks(20, 8);
-	if ($self->has('audit_verify') && !$self->{problems})
-	{
-		Fuzz::Back::bypass($self, $_) foreach grep { !$_->{no_values} } @{ $self->{tables} };
-	}
-	Fuzz::Back::evidence($self) if $self->has('audit_verify_seals');
+	return if $self->{problems};
+	Fuzz::Back::bypass($self, $_) foreach grep { !$_->{no_values} } @{ $self->{tables} };
+	Fuzz::Back::evidence($self);
 }
 
 # For a tool: the arguments are those of new; returns the status to exit with.

@@ -102,7 +102,8 @@ sub spare_partition
 	return altered($table, "DETACH PARTITION $spare") . "\nDROP TABLE $spare;" if $spare;
 	$table->{spare} = $name;
 	return "CREATE TABLE $name PARTITION OF fuzz.$table->{name} FOR VALUES IN ('$name');" if chance(0.5);
-	return "CREATE TABLE $name (LIKE fuzz.$table->{name} INCLUDING ALL);\n" . altered($table, "ATTACH PARTITION $name FOR VALUES IN ('$name')");
+	return "CREATE TABLE $name (LIKE fuzz.$table->{name} INCLUDING ALL);\n"
+	  . altered($table, "ATTACH PARTITION $name FOR VALUES IN ('$name')");
 }
 
 my @shapes = ((\&add_column) x 4, (\&drop_column) x 2, (\&rename_column) x 3, (\&widen_column) x 3, \&make_index, \&drop_index);
