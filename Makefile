@@ -16,6 +16,7 @@ OBJS = \
 	src/audit/audit.o \
 	src/audit/actor.o \
 	src/audit/asof.o \
+	src/audit/asof_scan.o \
 	src/audit/baseline.o \
 	src/audit/capture.o \
 	src/audit/changes.o \

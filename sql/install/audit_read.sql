@@ -60,11 +60,20 @@ COMMENT ON FUNCTION architect.audit_unmark(text) IS
 'remove a mark that you have set
 SELECT architect.audit_unmark(''before the migration'');';
 
+CREATE OR REPLACE FUNCTION architect._audit_as_of_support(internal)
+    RETURNS internal
+    LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'architect_audit_as_of_support';
+REVOKE ALL ON FUNCTION architect._audit_as_of_support(internal) FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_as_of_support(internal) IS
+    'tells the planner how many rows audit_as_of gives';
+
 CREATE OR REPLACE FUNCTION architect.audit_as_of(
         example anyelement, at timestamptz DEFAULT NULL, mark text DEFAULT NULL)
     RETURNS SETOF anyelement
     LANGUAGE C STABLE PARALLEL RESTRICTED
     ROWS 10000
+    SUPPORT architect._audit_as_of_support
     AS 'MODULE_PATHNAME', 'architect_audit_as_of';
 COMMENT ON FUNCTION architect.audit_as_of(anyelement, timestamptz, text) IS
 'an audited table as it was at a time or a mark; for the table''s owner

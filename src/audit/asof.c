@@ -25,8 +25,22 @@
 
 PG_FUNCTION_INFO_V1(architect_audit_as_of);
 
-typedef struct AsOf
+/* The table, or a partition of it, that is being read. */
+typedef struct AsOfPart
 {
+	Relation	relation;
+	AuditTable *table;
+	TupleConversionMap *map;	/* to the row type of the root; NULL if it is the same */
+	TupleTableSlot *slot;
+	TupleTableSlot *root_slot;	/* used with the map */
+	int			last_key;		/* the key is in the columns up to this number */
+	TableScanDesc scan;
+} AsOfPart;
+
+struct AuditAsOf
+{
+	MemoryContext context;		/* owns everything */
+	MemoryContext row_context;	/* of the row returned last */
 	AuditTarget *target;
 	AuditMoment *moment;
 	AuditReplay *replay;
@@ -40,13 +54,19 @@ typedef struct AsOf
 	bool	   *unknown;		/* columns that the log does not tell of, at the moment */
 	bool		has_unknown;
 	bool		is_empty;		/* no record has changed since */
-	TupleTableSlot *slot;		/* a row of the result */
-	Tuplestorestate *store;
+	TupleTableSlot *slot;		/* a row of the result that is not as it is in the table */
+
+	/* How far it has come. */
+	List	   *tables;			/* of Oid */
+	int			next_table;
+	AsOfPart   *part;			/* NULL between two of them */
+	StringInfoData record_id;
+	int			next_change;
 	int64		disagreeing;
-} AsOf;
+};
 
 static void
-block(AsOf *as_of, TimestampTz until, const char *reason)
+block(AuditAsOf *as_of, TimestampTz until, const char *reason)
 {
 	if (until < as_of->blocked_until && as_of->blocked_by != NULL)
 		return;
@@ -59,7 +79,7 @@ block(AsOf *as_of, TimestampTz until, const char *reason)
  * untold.
  */
 static void
-check_shapes(AsOf *as_of)
+check_shapes(AuditAsOf *as_of)
 {
 	AuditTarget *target = as_of->target;
 
@@ -91,18 +111,18 @@ check_shapes(AsOf *as_of)
 static void
 take_event(const AuditLogEvent *event, void *argument)
 {
-	AsOf	   *as_of = argument;
+	AuditAsOf  *as_of = argument;
 
 	if (event->operation == AUDIT_OPERATION_TRUNCATE && event->record_id == NULL)
 	{
-		MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(as_of));
+		MemoryContext caller = MemoryContextSwitchTo(as_of->context);
 
 		block(as_of, event->changed_at, "The table was truncated since, and its audit keeps no rows then.");
 		MemoryContextSwitchTo(caller);
 	}
 	else if (event->operation == AUDIT_OPERATION_GAP && event->gap != NULL && strcmp(event->gap, "rewrite") != 0)
 	{
-		MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(as_of));
+		MemoryContext caller = MemoryContextSwitchTo(as_of->context);
 
 		block(as_of, event->changed_at,
 			  psprintf("Rows changed without being logged since: %s.",
@@ -113,7 +133,7 @@ take_event(const AuditLogEvent *event, void *argument)
 }
 
 static void
-refuse_if_blocked(AsOf *as_of)
+refuse_if_blocked(AuditAsOf *as_of)
 {
 	char	   *moment;
 
@@ -148,7 +168,7 @@ shape_then(AuditTarget *target)
  * not logged: they are shown as NULL.
  */
 static void
-find_unknown_columns(AsOf *as_of)
+find_unknown_columns(AuditAsOf *as_of)
 {
 	TupleDesc	desc = RelationGetDescr(as_of->root);
 	AuditShape *then = shape_then(as_of->target);
@@ -178,7 +198,7 @@ find_unknown_columns(AsOf *as_of)
 }
 
 static int
-find_column(AsOf *as_of, const JsonbValue *key)
+find_column(AuditAsOf *as_of, const JsonbValue *key)
 {
 	for (int i = 0; i < RelationGetDescr(as_of->root)->natts; i++)
 	{
@@ -195,7 +215,7 @@ find_column(AsOf *as_of, const JsonbValue *key)
  * Puts the columns that an image has into the row of the result.
  */
 static void
-apply_image(AsOf *as_of, Jsonb *image)
+apply_image(AuditAsOf *as_of, Jsonb *image)
 {
 	TupleTableSlot *slot = as_of->slot;
 	JsonbIterator *iterator = JsonbIteratorInit(&image->root);
@@ -217,24 +237,24 @@ apply_image(AsOf *as_of, Jsonb *image)
 }
 
 /*
- * Emits the row in the slot of the result, without what is unknown of it.
+ * Returns the row in the slot of the result, without what is unknown of it.
  */
-static void
-put_row(AsOf *as_of)
+static TupleTableSlot *
+finish_row(AuditAsOf *as_of)
 {
 	TupleTableSlot *slot = as_of->slot;
 
 	for (int i = 0; as_of->has_unknown && i < slot->tts_tupleDescriptor->natts; i++)
 		slot->tts_isnull[i] |= as_of->unknown[i];
 	architect_compute_virtual_columns(as_of->root, slot);
-	tuplestore_puttupleslot(as_of->store, slot);
+	return slot;
 }
 
 /*
- * Emits a live row as it was, or nothing if it was not there.
+ * Returns a live row as it was, or NULL if it was not there.
  */
-static void
-put_live_row(AsOf *as_of, TupleTableSlot *live, AuditChange *record)
+static TupleTableSlot *
+past_of_live_row(AuditAsOf *as_of, TupleTableSlot *live, AuditChange *record)
 {
 	TupleTableSlot *slot = as_of->slot;
 	int			natts = slot->tts_tupleDescriptor->natts;
@@ -244,13 +264,10 @@ put_live_row(AsOf *as_of, TupleTableSlot *live, AuditChange *record)
 		record->seen = record->exists;
 		as_of->disagreeing += !record->exists;
 		if (!record->exists || !record->existed)
-			return;
+			return NULL;
 	}
 	else if (!as_of->has_unknown && !architect_has_virtual_columns(RelationGetDescr(as_of->root)))
-	{
-		tuplestore_puttupleslot(as_of->store, live);
-		return;
-	}
+		return live;
 
 	slot_getallattrs(live);
 	ExecClearTuple(slot);
@@ -259,123 +276,197 @@ put_live_row(AsOf *as_of, TupleTableSlot *live, AuditChange *record)
 	ExecStoreVirtualTuple(slot);
 	if (record != NULL && record->before != NULL)
 		apply_image(as_of, record->before);
-	put_row(as_of);
+	return finish_row(as_of);
 }
 
 /*
- * Emits a row that is gone by now.
+ * Returns a row that is gone by now.
  */
-static void
-put_lost_row(AsOf *as_of, AuditChange *record)
+static TupleTableSlot *
+lost_row(AuditAsOf *as_of, AuditChange *record)
 {
-	TupleTableSlot *slot = as_of->slot;
-
-	ExecClearTuple(slot);
-	ExecStoreAllNullTuple(slot);
+	ExecClearTuple(as_of->slot);
+	ExecStoreAllNullTuple(as_of->slot);
 	apply_image(as_of, record->before);
-	put_row(as_of);
+	return finish_row(as_of);
 }
 
 /*
- * Goes through the rows of a table or a partition.
+ * Starts to read a table or a partition; NULL if it has no rows of its own.
  */
-static void
-put_live_rows(AsOf *as_of, Relation rel)
+static AsOfPart *
+begin_part(AuditAsOf *as_of, Oid relid)
 {
-	TupleConversionMap *map = convert_tuples_by_name(RelationGetDescr(rel), RelationGetDescr(as_of->root));
-	TupleTableSlot *slot = table_slot_create(rel, NULL);
-	TupleTableSlot *root_slot = table_slot_create(as_of->root, NULL);
-	AuditTable *table = architect_audit_table(rel, architect_audit_find_trigger(rel));
-	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
-	MemoryContext row_context = AllocSetContextCreate(CurrentMemoryContext, "architect audit row",
-													  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller;
-	StringInfoData record_id;
-	int			last_key = 0;
+	Relation	rel = table_open(relid, AccessShareLock);
+	AsOfPart   *part;
 
-	initStringInfo(&record_id);
-	for (int i = 0; i < table->nkeys; i++)
-		last_key = Max(last_key, table->keys[i]->index + 1);
-	if (map != NULL)
+	if (rel->rd_rel->relkind != RELKIND_RELATION)
 	{
-		ExecDropSingleTupleTableSlot(root_slot);
-		root_slot = MakeSingleTupleTableSlot(RelationGetDescr(as_of->root), &TTSOpsVirtual);
+		table_close(rel, NoLock);
+		return NULL;
 	}
-	caller = MemoryContextSwitchTo(row_context);
-	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
+	part = palloc0(sizeof(AsOfPart));
+	part->relation = rel;
+	part->table = architect_audit_table(rel, architect_audit_find_trigger(rel));
+	part->map = convert_tuples_by_name(RelationGetDescr(rel), RelationGetDescr(as_of->root));
+	part->slot = table_slot_create(rel, NULL);
+	part->root_slot = MakeSingleTupleTableSlot(RelationGetDescr(as_of->root), &TTSOpsVirtual);
+	for (int i = 0; i < part->table->nkeys; i++)
+		part->last_key = Max(part->last_key, part->table->keys[i]->index + 1);
+	part->scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
+	return part;
+}
+
+static void
+end_part(AsOfPart *part)
+{
+	table_endscan(part->scan);
+	ExecDropSingleTupleTableSlot(part->slot);
+	ExecDropSingleTupleTableSlot(part->root_slot);
+	table_close(part->relation, NoLock);
+}
+
+/*
+ * Returns the next row of this table or partition that was there then.
+ */
+static TupleTableSlot *
+next_of_part(AuditAsOf *as_of, AsOfPart *part)
+{
+	while (table_scan_getnextslot(part->scan, ForwardScanDirection, part->slot))
 	{
 		AuditChange *record = NULL;
-		TupleTableSlot *live = slot;
+		TupleTableSlot *live = part->slot;
 
 		CHECK_FOR_INTERRUPTS();
-		MemoryContextReset(row_context);
 		if (!as_of->is_empty)
 		{
-			slot_getsomeattrs(slot, last_key);
+			slot_getsomeattrs(part->slot, part->last_key);
 			record = architect_audit_find_change(as_of->replay,
-												 architect_audit_write_record_id(table, slot, &record_id));
+												 architect_audit_write_record_id(part->table, part->slot,
+																				 &as_of->record_id));
 		}
-		if (map != NULL)
-			live = execute_attr_map_slot(map->attrMap, slot, root_slot);
-		put_live_row(as_of, live, record);
+		if (part->map != NULL)
+			live = execute_attr_map_slot(part->map->attrMap, part->slot, part->root_slot);
+		live = past_of_live_row(as_of, live, record);
+		if (live != NULL)
+			return live;
 	}
-	MemoryContextSwitchTo(caller);
-
-	table_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	ExecDropSingleTupleTableSlot(root_slot);
-	MemoryContextDelete(row_context);
+	return NULL;
 }
 
 /*
- * Emits what was there then: first of what is there now, then what is gone.
+ * Returns the next row that was there then and is there now, as it was.
  */
-static void
-put_rows(AsOf *as_of)
+static TupleTableSlot *
+next_live_row(AuditAsOf *as_of)
 {
-	ListCell   *cell;
-
-	foreach(cell, architect_audit_tables_of(as_of->root))
+	for (;;)
 	{
-		Relation	rel = table_open(lfirst_oid(cell), AccessShareLock);
+		TupleTableSlot *row;
 
-		if (rel->rd_rel->relkind == RELKIND_RELATION)
-			put_live_rows(as_of, rel);
-		table_close(rel, NoLock);
+		if (as_of->part == NULL)
+		{
+			MemoryContext caller;
+
+			if (as_of->next_table == list_length(as_of->tables))
+				return NULL;
+			caller = MemoryContextSwitchTo(as_of->context);
+			as_of->part = begin_part(as_of, list_nth_oid(as_of->tables, as_of->next_table++));
+			MemoryContextSwitchTo(caller);
+			continue;
+		}
+		row = next_of_part(as_of, as_of->part);
+		if (row != NULL)
+			return row;
+		end_part(as_of->part);
+		as_of->part = NULL;
 	}
+}
 
-	foreach(cell, architect_audit_net_changes(as_of->replay))
+/*
+ * Returns the next row that was there then and is gone.
+ */
+static TupleTableSlot *
+next_lost_row(AuditAsOf *as_of)
+{
+	List	   *changes = architect_audit_net_changes(as_of->replay);
+
+	while (as_of->next_change < list_length(changes))
 	{
-		AuditChange *record = lfirst(cell);
+		AuditChange *record = list_nth(changes, as_of->next_change++);
 
 		CHECK_FOR_INTERRUPTS();
-		if (record->existed && !record->exists)
-			put_lost_row(as_of, record);
 		as_of->disagreeing += record->exists && !record->seen;
+		if (record->existed && !record->exists)
+			return lost_row(as_of, record);
 	}
+	return NULL;
+}
+
+static void
+warn_of_disagreement(AuditAsOf *as_of)
+{
+	if (as_of->disagreeing > 0)
+		ereport(WARNING,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("table \"%s\" and its log disagree in " INT64_FORMAT " records",
+						as_of->target->name, as_of->disagreeing),
+				 errdetail("Something has bypassed the triggers, so these records may not be shown as they were."),
+				 errhint("Call architect.audit_verify for the table.")));
+	as_of->disagreeing = 0;
+}
+
+/*
+ * Returns the next row, which is good until the next call; NULL at the end.
+ */
+TupleTableSlot *
+architect_audit_next_as_of(AuditAsOf *as_of)
+{
+	MemoryContext caller;
+	TupleTableSlot *row;
+
+	MemoryContextReset(as_of->row_context);
+	caller = MemoryContextSwitchTo(as_of->row_context);
+	row = next_live_row(as_of);
+	if (row == NULL)
+		row = next_lost_row(as_of);
+	if (row == NULL)
+		warn_of_disagreement(as_of);
+	MemoryContextSwitchTo(caller);
+	return row;
+}
+
+void
+architect_audit_end_as_of(AuditAsOf *as_of)
+{
+	if (as_of->part != NULL)
+		end_part(as_of->part);
+	ExecDropSingleTupleTableSlot(as_of->slot);
+	table_close(as_of->root, NoLock);
+	MemoryContextDelete(as_of->context);
 }
 
 static AuditMoment *
-moment_argument(FunctionCallInfo fcinfo)
+make_moment(NullableDatum at, NullableDatum mark)
 {
-	if (PG_ARGISNULL(1) == PG_ARGISNULL(2))
+	if (at.isnull == mark.isnull)
 		ereport(ERROR,
-				(errcode(PG_ARGISNULL(1) ? ERRCODE_NULL_VALUE_NOT_ALLOWED : ERRCODE_INVALID_PARAMETER_VALUE),
+				(errcode(at.isnull ? ERRCODE_NULL_VALUE_NOT_ALLOWED : ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("audit_as_of needs either a time or a mark"),
 				 errhint("Pass a time, as in architect.audit_as_of(NULL::public.orders, now() - interval '1 hour'),"
 						 " or the name of a mark, as in architect.audit_as_of(NULL::public.orders, mark => 'name').")));
-	if (PG_ARGISNULL(1))
-		return architect_audit_moment_of_mark(text_to_cstring(PG_GETARG_TEXT_PP(2)));
-	return architect_audit_moment_at(PG_GETARG_TIMESTAMPTZ(1));
+	if (at.isnull)
+		return architect_audit_moment_of_mark(TextDatumGetCString(mark.value));
+	return architect_audit_moment_at(DatumGetTimestampTz(at.value));
 }
 
 /*
- * The table whose row type the first argument has.
+ * The table that has this row type.
  */
 static Oid
-table_argument(FunctionCallInfo fcinfo)
+table_of_type(Oid type)
 {
-	Oid			relid = get_typ_typrelid(get_fn_expr_argtype(fcinfo->flinfo, 0));
+	Oid			relid = get_typ_typrelid(type);
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
@@ -386,20 +477,25 @@ table_argument(FunctionCallInfo fcinfo)
 }
 
 /*
- * architect.audit_as_of(example, at, mark)
+ * Starts to show the table of this row type as it was at a time or a mark, one of
+ * which is NULL.  Everything is read under the active snapshot, and belongs to
+ * a context below the current one.
  */
-Datum
-architect_audit_as_of(PG_FUNCTION_ARGS)
+AuditAsOf *
+architect_audit_begin_as_of(Oid type, NullableDatum at, NullableDatum mark)
 {
-	AsOf	   *as_of = palloc0(sizeof(AsOf));
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "architect audit as of",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	AuditAsOf  *as_of = palloc0(sizeof(AuditAsOf));
 	AuditEventFilter filter = {0};
 
-	as_of->moment = moment_argument(fcinfo);
+	as_of->context = context;
+	as_of->row_context = AllocSetContextCreate(context, "architect audit row", ALLOCSET_DEFAULT_SIZES);
+	as_of->moment = make_moment(at, mark);
 	filter.since = as_of->moment;
-	as_of->target = architect_audit_read_target(table_argument(fcinfo), as_of->moment, "show the past of");
+	as_of->target = architect_audit_read_target(table_of_type(type), as_of->moment, "show the past of");
 	architect_audit_check_row_security(as_of->target);
-	InitMaterializedSRF(fcinfo, 0);
-	as_of->store = ((ReturnSetInfo *) fcinfo->resultinfo)->setResult;
 
 	as_of->blocked_until = DT_NOBEGIN;
 	check_shapes(as_of);
@@ -411,17 +507,28 @@ architect_audit_as_of(PG_FUNCTION_ARGS)
 	as_of->root = table_open(as_of->target->relation, AccessShareLock);
 	as_of->readers = architect_audit_column_readers(as_of->root);
 	as_of->slot = MakeSingleTupleTableSlot(RelationGetDescr(as_of->root), &TTSOpsVirtual);
+	as_of->tables = architect_audit_tables_of(as_of->root);
+	initStringInfo(&as_of->record_id);
 	find_unknown_columns(as_of);
-	put_rows(as_of);
-	ExecDropSingleTupleTableSlot(as_of->slot);
-	table_close(as_of->root, NoLock);
+	MemoryContextSwitchTo(caller);
+	return as_of;
+}
 
-	if (as_of->disagreeing > 0)
-		ereport(WARNING,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("table \"%s\" and its log disagree in " INT64_FORMAT " records",
-						as_of->target->name, as_of->disagreeing),
-				 errdetail("Something has bypassed the triggers, so these records may not be shown as they were."),
-				 errhint("Call architect.audit_verify for the table.")));
+/*
+ * architect.audit_as_of(example, at, mark): all rows at once, where asof_scan.c
+ * is not asked.
+ */
+Datum
+architect_audit_as_of(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	AuditAsOf  *as_of = architect_audit_begin_as_of(get_fn_expr_argtype(fcinfo->flinfo, 0),
+													fcinfo->args[1], fcinfo->args[2]);
+	TupleTableSlot *row;
+
+	InitMaterializedSRF(fcinfo, 0);
+	while ((row = architect_audit_next_as_of(as_of)) != NULL)
+		tuplestore_puttupleslot(result->setResult, row);
+	architect_audit_end_as_of(as_of);
 	return (Datum) 0;
 }

@@ -10,6 +10,7 @@
 
 #include "audit/audit.h"
 #include "audit/log.h"
+#include "audit/replay.h"
 #include "core/core.h"
 
 enum
@@ -50,6 +51,7 @@ architect_audit_init(void)
 							 PGC_SUSET, 0, NULL, NULL, NULL);
 
 	architect_audit_actor_init();
+	architect_audit_as_of_scan_init();
 	architect_audit_table_init();
 	architect_audit_partition_init();
 	architect_audit_log_init();

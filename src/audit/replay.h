@@ -130,6 +130,16 @@ typedef enum AuditVerdict
 	AUDIT_VERDICT_UNTOLD		/* the log does not know the record, and need not */
 } AuditVerdict;
 
+typedef struct AuditAsOf AuditAsOf;
+
+/* asof.c */
+extern AuditAsOf *architect_audit_begin_as_of(Oid type, NullableDatum at, NullableDatum mark);
+extern TupleTableSlot *architect_audit_next_as_of(AuditAsOf *as_of);
+extern void architect_audit_end_as_of(AuditAsOf *as_of);
+
+/* asof_scan.c */
+extern void architect_audit_as_of_scan_init(void);
+
 /* target.c */
 extern AuditTarget *architect_audit_read_target(Oid relid, const AuditMoment *moment, const char *purpose);
 extern void architect_audit_check_row_security(AuditTarget *target);
