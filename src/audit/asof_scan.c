@@ -93,25 +93,25 @@ table_of_call(FuncExpr *call)
 }
 
 /*
- * The columns that expressions use, by number less FirstLowInvalidHeapAttributeNumber.
+ * The columns that two lists of expressions use, by their numbers less
+ * FirstLowInvalidHeapAttributeNumber.
  */
 static Bitmapset *
-used_columns(Index rti, List *expressions, List *restrictions)
+used_columns(Index varno, List *some, List *others)
 {
 	Bitmapset  *used = NULL;
-	ListCell   *cell;
 
-	pull_varattnos((Node *) expressions, rti, &used);
-	foreach(cell, restrictions)
-		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause, rti, &used);
+	pull_varattnos((Node *) some, varno, &used);
+	pull_varattnos((Node *) others, varno, &used);
 	return used;
 }
 
 static bool
 needs_whole_row(RelOptInfo *rel, Index rti)
 {
-	return bms_is_member(0 - FirstLowInvalidHeapAttributeNumber,
-						 used_columns(rti, rel->reltarget->exprs, rel->baserestrictinfo));
+	List	   *clauses = extract_actual_clauses(rel->baserestrictinfo, false);
+
+	return bms_is_member(0 - FirstLowInvalidHeapAttributeNumber, used_columns(rti, rel->reltarget->exprs, clauses));
 }
 
 /*
@@ -195,7 +195,6 @@ plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, Lis
 	scan->scan.plan.targetlist = tlist;
 	scan->scan.plan.qual = extract_actual_clauses(clauses, false);
 	scan->flags = path->flags;
-	scan->custom_private = list_make1_int(last_column(used_columns(rel->relid, tlist, clauses)));
 	scan->custom_exprs = list_make1(call);
 	scan->custom_scan_tlist = make_scan_tlist(rel->relid, table_of_call(call));
 	scan->custom_relids = bms_make_singleton(rel->relid);
@@ -221,7 +220,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	/* This is also where the right to call it is checked. */
 	state->call = ExecInitTableFunctionResult((Expr *) call, node->ss.ps.ps_ExprContext, &node->ss.ps);
 	state->type = exprType(linitial(call->args));
-	state->last_column = linitial_int(((CustomScan *) node->ss.ps.plan)->custom_private);
+	state->last_column = last_column(used_columns(INDEX_VAR, node->ss.ps.plan->targetlist, node->ss.ps.plan->qual));
 }
 
 /*
