@@ -69,7 +69,7 @@ AS $function$
                                          WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
                       class.oid::regclass),
                format('holds your data (%s); keep a copy if you need it', pg_size_pretty(
-                   (SELECT coalesce(sum(pg_total_relation_size(tree.relid)), 0)
+                   (SELECT coalesce(sum(pg_total_relation_size(tree.relid)), pg_total_relation_size(class.oid))
                     FROM pg_partition_tree(class.oid) AS tree))),
                format('ACCESS EXCLUSIVE on %s', class.oid::regclass),
                'none: restore it from a backup'
