@@ -105,6 +105,15 @@ SELECT architect.audit_erase('parted', '["1", "x\"y"]', '{secret}');
 SELECT rec, new_values FROM log WHERE new_values ? 'secret' ORDER BY id;
 SELECT architect.audit_erase('parted_1', '["1", "z"]', '{secret}');
 
+-- The row before an UPDATE, which context has where the key is deferrable, is erased too: sealed or not.
+CREATE TABLE slow (id integer PRIMARY KEY DEFERRABLE, email text, fax text, n integer);
+SELECT architect.audit_enable('slow');
+INSERT INTO slow VALUES (1, 'one@x', '01', 1), (2, 'two@x', '02', 1);
+UPDATE slow SET n = 2;
+UPDATE slow SET email = 'new@x' WHERE id = 1;
+SELECT architect.audit_erase('slow', '1', '{email}');
+SELECT record_id, old_values, new_values, context FROM architect.audit_log WHERE context ? 'updated_row' ORDER BY id;
+
 -- The seals hold, before and after the next.
 RESET SESSION AUTHORIZATION;
 SELECT seal, log_id, problem FROM architect.audit_verify_seals();
@@ -112,7 +121,8 @@ SELECT architect.audit_seal();
 SELECT seal, log_id, problem FROM architect.audit_verify_seals();
 -- Erased after it was sealed again, and once more.
 SELECT architect.audit_erase('parted', '["1", "z"]', '{secret}'), architect.audit_erase('person', '1', '{born}'),
-       architect.audit_erase('person', '2', '{name,email}');
+       architect.audit_erase('person', '2', '{name,email}'), architect.audit_erase('slow', '2', '{email,fax}');
+SELECT context FROM architect.audit_log WHERE record_id = '2' AND context ? 'updated_row';
 SELECT seal, log_id, problem FROM architect.audit_verify_seals();
 
 -- Nothing that is kept tells the value: neither the salt of the record nor that of an earlier erasure is there.

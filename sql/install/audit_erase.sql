@@ -8,6 +8,22 @@ REVOKE ALL ON FUNCTION architect._audit_erase_values(jsonb, text[]) FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_erase_values(jsonb, text[]) IS
     'old_values or new_values without the values of these columns';
 
+CREATE OR REPLACE FUNCTION architect._audit_erase_context(context jsonb, columns text[])
+    RETURNS jsonb
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    -- The row before an UPDATE, where the key is deferrable.
+    SELECT CASE WHEN jsonb_typeof(context -> 'updated_row') = 'object'
+                    THEN jsonb_set(context, '{updated_row}',
+                                   architect._audit_erase_values(context -> 'updated_row', columns))
+                ELSE context
+           END
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_erase_context(jsonb, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_erase_context(jsonb, text[]) IS
+    'context without the values that it has of these columns';
+
 CREATE OR REPLACE FUNCTION architect._audit_logged_names(number integer, columns text[], present text[])
     RETURNS TABLE (after_id bigint, until_id bigint, names text[])
     LANGUAGE sql STABLE PARALLEL UNSAFE
@@ -149,7 +165,8 @@ BEGIN
       AND log.record_id = ANY (record_ids)
       AND log.id = ANY (ids)
       AND (architect._audit_erase_values(log.old_values, logged.names) <> log.old_values
-           OR architect._audit_erase_values(log.new_values, logged.names) <> log.new_values);
+           OR architect._audit_erase_values(log.new_values, logged.names) <> log.new_values
+           OR architect._audit_erase_context(log.context, logged.names) <> log.context);
     IF doomed.ids IS NULL THEN
         RAISE NOTICE 'the log has no such values of record "%"', record_id;
         RETURN 0;
@@ -161,7 +178,8 @@ BEGIN
     WITH changed AS (
         UPDATE architect.audit_log AS log
         SET old_values = architect._audit_erase_values(log.old_values, logged.names),
-            new_values = architect._audit_erase_values(log.new_values, logged.names)
+            new_values = architect._audit_erase_values(log.new_values, logged.names),
+            context = architect._audit_erase_context(log.context, logged.names)
         FROM architect._audit_logged_names(number, columns, present) AS logged
         WHERE log.id > logged.after_id AND log.id <= logged.until_id
           AND log.id = ANY (doomed.ids)

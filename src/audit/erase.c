@@ -137,6 +137,12 @@ find_rows(AuditReader *reader, int32 table_id, const char *record_id)
 }
 
 static bool
+has_column(Jsonb *image, const char *name)
+{
+	return architect_audit_get_field(architect_audit_read_record(image), name, strlen(name)) != NULL;
+}
+
+static bool
 shows_column(List *rows, const char *name)
 {
 	ListCell   *cell;
@@ -144,11 +150,9 @@ shows_column(List *rows, const char *name)
 	foreach(cell, rows)
 	{
 		AuditLogRow *row = lfirst(cell);
-		AuditRecord *before = architect_audit_read_record(row->old_values);
-		AuditRecord *after = architect_audit_read_record(row->new_values);
 
-		if (architect_audit_get_field(before, name, strlen(name)) != NULL ||
-			architect_audit_get_field(after, name, strlen(name)) != NULL)
+		if (has_column(row->old_values, name) || has_column(row->new_values, name) ||
+			has_column(architect_audit_updated_row(row), name))
 			return true;
 	}
 	return false;

@@ -143,6 +143,23 @@ make_row(HeapTuple tuple, TupleDesc desc)
 	return row;
 }
 
+/*
+ * Returns the row before an UPDATE, which the log has where the key is
+ * deferrable; else NULL.
+ */
+Jsonb *
+architect_audit_updated_row(const AuditLogRow *row)
+{
+	JsonbValue	value;
+
+	if (row->operation != 'U' || row->nulls[LOG_CONTEXT] ||
+		getKeyJsonValueFromContainer(&DatumGetJsonbP(row->values[LOG_CONTEXT])->root, AUDIT_CONTEXT_ROW,
+									 strlen(AUDIT_CONTEXT_ROW), &value) == NULL ||
+		value.type != jbvBinary || !JsonContainerIsObject(value.val.binary.data))
+		return NULL;
+	return JsonbValueToJsonb(&value);
+}
+
 static bool
 is_same_text(const char *left, const char *right)
 {

@@ -104,6 +104,7 @@ extern bool architect_audit_is_full(const AuditRecord *before, const AuditRecord
 extern AuditReader *architect_audit_open_log(void);
 extern void architect_audit_close_log(AuditReader *reader);
 extern List *architect_audit_record_rows(AuditReader *reader, AuditLookup by, int32 table_id, const char *record_id);
+extern Jsonb *architect_audit_updated_row(const AuditLogRow *row);
 extern Oid	architect_audit_table_of(int32 table_id);
 extern int	architect_audit_compare_rows(const ListCell *left, const ListCell *right);
 extern List *architect_audit_transaction_rows(AuditReader *reader, FullTransactionId transaction);
