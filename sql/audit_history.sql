@@ -61,6 +61,18 @@ UPDATE swap SET id = 3 - id;
 UPDATE swap SET name = upper(name) WHERE id = 1;
 SELECT * FROM versions('swap', '1');
 
+-- One life comes after the other, and that of whoever has the key now is the last.
+CREATE TABLE desk (id integer PRIMARY KEY, name text);
+SELECT architect.audit_enable('desk');
+INSERT INTO desk VALUES (1, 'first');
+UPDATE desk SET id = 2;
+INSERT INTO desk VALUES (1, 'second');
+UPDATE desk SET name = 'first, later' WHERE id = 2;
+SELECT version, operation, record FROM versions('desk', '1');
+DELETE FROM desk WHERE id = 1;
+UPDATE desk SET id = 1;
+SELECT version, operation, record FROM versions('desk', '1');
+
 -- A delete gives the whole row backwards to where the log begins.
 CREATE TABLE late (id integer PRIMARY KEY, name text, stock integer);
 INSERT INTO late VALUES (1, 'mug', 1), (2, 'cup', 1), (3, 'pot', 1);
@@ -115,6 +127,14 @@ WHERE relation = 'audit_history.gap'::regclass;
 SET SESSION AUTHORIZATION regress_history_owner;
 UPDATE gap SET stock = 2;
 SELECT version, operation, record, complete FROM versions('gap', '1') WHERE version > 3;
+-- So it is where the table was not audited for a while, or keys alone were.
+SELECT architect.audit_disable('late'), architect.audit_enable('late');
+UPDATE late SET stock = 7;
+SELECT architect.audit_enable('late', capture => 'keys');
+UPDATE late SET name = 'old';
+SELECT architect.audit_enable('late');
+UPDATE late SET stock = 8;
+SELECT version, operation, record, complete FROM versions('late', '3') WHERE version > 3;
 
 -- A table that was rewritten is as it was, but for a column whose type was changed.
 ALTER TABLE gap ADD made double precision;

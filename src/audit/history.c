@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 
 #include "audit/record.h"
+#include "audit/replay.h"
 #include "core/core.h"
 
 PG_FUNCTION_INFO_V1(architect_audit_history);
@@ -59,6 +60,7 @@ static const int log_columns[HISTORY_COLUMNS] = {
 typedef struct Rebuild
 {
 	AuditLife  *life;
+	AuditTarget *target;		/* how the table was audited, or NULL: always as now */
 	List	   *table_rows;		/* gaps among them */
 	int			count;
 	AuditVersion *versions;
@@ -135,6 +137,22 @@ is_gap(const AuditLogRow *row)
 		 strstr(context_text(row, "detail"), "type of a column") != NULL);
 }
 
+/*
+ * True when the table was not audited, or not all of it, at some moment between
+ * these ids.
+ */
+static bool
+was_not_audited(AuditTarget *target, int64 after, int64 before)
+{
+	for (int i = 0; target != NULL && i < target->nshapes; i++)
+	{
+		if (target->shapes[i].gap != NULL && target->shapes[i].log_id < before &&
+			(i + 1 == target->nshapes || target->shapes[i + 1].log_id >= after))
+			return true;
+	}
+	return false;
+}
+
 static bool
 has_gap_between(List *table_rows, int64 after, int64 before)
 {
@@ -163,7 +181,9 @@ is_break(const Rebuild *rebuild, int place, const State *state)
 	if (place == 0)
 		return false;
 	previous = list_nth(rebuild->life->events, place - 1);
-	return has_gap_between(rebuild->table_rows, previous->id, event->id) ||
+	return (event->operation == 'U' && event->keys_only) ||
+		has_gap_between(rebuild->table_rows, previous->id, event->id) ||
+		was_not_audited(rebuild->target, previous->id, event->id) ||
 		architect_audit_contradicts(state->record, architect_audit_read_record(shown));
 }
 
@@ -257,18 +277,10 @@ rebuild_backwards(Rebuild *rebuild)
 	}
 }
 
-static int
-compare_versions(const ListCell *left, const ListCell *right)
-{
-	int64		a = ((AuditVersion *) lfirst(left))->event->id;
-	int64		b = ((AuditVersion *) lfirst(right))->event->id;
-
-	return a < b ? -1 : a > b;
-}
-
 /*
  * Returns the versions (AuditVersion *) of every life that ever had this
- * record_id, oldest first.  Records are under present names.
+ * record_id, one life after the other, each from its beginning.  Records are under
+ * present names.
  */
 List *
 architect_audit_versions(AuditReader *reader, struct AuditTarget *target, int32 table_id, const char *record_id)
@@ -279,7 +291,7 @@ architect_audit_versions(AuditReader *reader, struct AuditTarget *target, int32 
 
 	foreach(cell, architect_audit_lives(reader, target, table_id, record_id, table_rows))
 	{
-		Rebuild		rebuild = {.life = lfirst(cell), .table_rows = table_rows};
+		Rebuild		rebuild = {.life = lfirst(cell), .target = target, .table_rows = table_rows};
 
 		rebuild.count = list_length(rebuild.life->events);
 		rebuild.versions = palloc0(rebuild.count * sizeof(AuditVersion));
@@ -289,7 +301,6 @@ architect_audit_versions(AuditReader *reader, struct AuditTarget *target, int32 
 		for (int i = 0; i < rebuild.count; i++)
 			versions = lappend(versions, &rebuild.versions[i]);
 	}
-	list_sort(versions, compare_versions);
 	return versions;
 }
 

@@ -366,24 +366,24 @@ find_life(LifeSearch *search, Tenure *tenure)
 }
 
 /*
- * Returns the lives (AuditLife *) that ever had this record_id, oldest first.
- * The events of the whole table are given; target says how columns were called
- * and may be NULL.
+ * Returns the lives (AuditLife *) that ever had this record_id, in the order in
+ * which they had it last: whoever has it now is the last.  The events of the whole
+ * table are given; target says how columns were called and may be NULL.
  */
 List *
 architect_audit_lives(AuditReader *reader, struct AuditTarget *target, int32 table_id,
 					  const char *record_id, List *table_rows)
 {
 	LifeSearch	search = {.reader = reader, .target = target, .table_id = table_id, .table_rows = table_rows};
+	List	   *tenures = key_history(&search, record_id)->tenures;
 	List	   *lives = NIL;
-	ListCell   *cell;
 
-	foreach(cell, key_history(&search, record_id)->tenures)
+	for (int i = list_length(tenures) - 1; i >= 0; i--)
 	{
-		Tenure	   *tenure = lfirst(cell);
+		Tenure	   *tenure = list_nth(tenures, i);
 
 		if (!tenure->told)
-			lives = lappend(lives, find_life(&search, tenure));
+			lives = lcons(find_life(&search, tenure), lives);
 	}
 	return lives;
 }

@@ -2,12 +2,14 @@
  * names.c
  *    Images of a record under the names that its columns have now.
  *
- * Shapes say which column had which name when.  Most tables have but one shape,
- * and then nothing is to be done.
+ * Shapes say which column had which name when, and which were masked: what is
+ * known of those is marked.  Most tables have but one shape, without masks, and
+ * then nothing is to be done.
  */
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -21,14 +23,39 @@
 #define GONE "\001"
 
 /*
- * True when the table has had several shapes.
+ * True when these columns of a shape have a masked one among them.
  */
 static bool
-has_several_shapes(int32 table_id)
+has_mask(Jsonb *columns)
+{
+	for (uint32 i = 0; i < JB_ROOT_COUNT(columns); i++)
+	{
+		JsonbValue *column = getIthJsonbValueFromContainer(&columns->root, i);
+		JsonbValue	hidden;
+
+		if (column->type == jbvBinary && JsonContainerIsObject(column->val.binary.data) &&
+			getKeyJsonValueFromContainer(column->val.binary.data, "hidden", strlen("hidden"), &hidden) != NULL &&
+			hidden.type == jbvString && hidden.val.string.len == strlen("mask") &&
+			memcmp(hidden.val.string.val, "mask", strlen("mask")) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * True when the images of the table are not all to be taken as they are: it has
+ * had several shapes, or masks columns.
+ */
+static bool
+needs_shapes(int32 table_id)
 {
 	Relation	shapes = table_open(architect_relation("audit_shapes", false), AccessShareLock);
+	AttrNumber	columns = get_attnum(RelationGetRelid(shapes), "columns");
 	ScanKeyData key;
 	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		isnull;
+	bool		masked = false;
 	int			count = 0;
 
 	ScanKeyInit(&key, get_attnum(RelationGetRelid(shapes), "table_id"), BTEqualStrategyNumber,
@@ -36,20 +63,24 @@ has_several_shapes(int32 table_id)
 	scan = systable_beginscan(shapes, architect_relation("audit_shapes_pkey", true),
 							  OidIsValid(architect_relation("audit_shapes_pkey", true)),
 							  GetActiveSnapshot(), 1, &key);
-	while (count < 2 && HeapTupleIsValid(systable_getnext(scan)))
+	while (!masked && count < 2 && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		masked = has_mask(DatumGetJsonbP(heap_getattr(tuple, columns, RelationGetDescr(shapes), &isnull)));
 		count++;
+	}
 	systable_endscan(scan);
 	table_close(shapes, AccessShareLock);
-	return count > 1;
+	return masked || count > 1;
 }
 
 /*
- * Returns the shapes of the table, or NULL where it has always had the same.
+ * Returns the shapes of the table, or NULL where it has always had the same
+ * without masks.
  */
 AuditTarget *
 architect_audit_past_names(Oid relid, int32 table_id)
 {
-	if (!has_several_shapes(table_id))
+	if (!needs_shapes(table_id))
 		return NULL;
 	return architect_audit_read_target(relid, NULL, "read the log of");
 }
@@ -76,15 +107,15 @@ present_name(const AuditShapeColumn *column)
 }
 
 /*
- * Returns the image under present names.
+ * Returns the image under present names, what is masked marked.
  */
 static Jsonb *
 to_present(Jsonb *image, AuditShape *shape)
 {
 	AuditRecord *record;
 
-	if (image == NULL)
-		return NULL;
+	if (image == NULL || shape->is_present)
+		return image;
 	record = architect_audit_read_record(image);
 	for (int i = 0; i < record->count; i++)
 	{
@@ -94,6 +125,8 @@ to_present(Jsonb *image, AuditShape *shape)
 			continue;
 		record->fields[i].name = present_name(column);
 		record->fields[i].length = strlen(record->fields[i].name);
+		if (column->masked && record->fields[i].mark != AUDIT_MARK_ERASED)
+			record->fields[i].mark = AUDIT_MARK_MASKED;
 	}
 	return architect_audit_write_record(record);
 }
@@ -116,8 +149,8 @@ architect_audit_rename_event(AuditTarget *target, AuditLogRow *event)
 }
 
 /*
- * Returns the record under the names that its columns had at the event, without
- * those that the table did not have then; target may be NULL.
+ * Returns the record under the names that its columns had at the event, as the
+ * log shows it, without those that the table did not have then; target may be NULL.
  */
 AuditRecord *
 architect_audit_rename_back(AuditTarget *target, const AuditLogRow *event, AuditRecord *record)
@@ -140,6 +173,8 @@ architect_audit_rename_back(AuditTarget *target, const AuditLogRow *event, Audit
 		copy = *field;
 		copy.name = shape->columns[i].name;
 		copy.length = shape->columns[i].name_length;
+		if (copy.mark == AUDIT_MARK_MASKED)
+			copy.mark = AUDIT_MARK_NONE;
 		architect_audit_set_field(named, &copy);
 	}
 	return named;

@@ -5,7 +5,8 @@
  * An image is a JSONB object, a column a key.  Under the empty key, which no
  * column can have, an array says more about columns whose value is null: a
  * string names one that holds JSON null, {"erased": name} one whose value was
- * removed from the log.
+ * removed from the log.  Images under present names say with {"masked": name} of
+ * which column the audit shows no value; the log does not, and nobody else sees it.
  */
 #include "postgres.h"
 
@@ -14,7 +15,11 @@
 
 #include "audit/record.h"
 
-#define ERASED "erased"
+/* The names of marks that are objects. */
+static const char *const mark_names[] = {
+	[AUDIT_MARK_ERASED] = "erased",
+	[AUDIT_MARK_MASKED] = "masked",
+};
 
 /*
  * Returns a record without columns.
@@ -74,6 +79,25 @@ architect_audit_merge(AuditRecord *record, const AuditRecord *newer)
 }
 
 /*
+ * Returns what an element of the array under the empty key says, and of which
+ * column; that is no string where it says nothing known.
+ */
+static AuditMark
+read_mark(const JsonbValue *element, JsonbValue *name)
+{
+	*name = *element;
+	if (element->type != jbvBinary || !JsonContainerIsObject(element->val.binary.data))
+		return AUDIT_MARK_JSON_NULL;
+	for (AuditMark mark = AUDIT_MARK_ERASED; mark < lengthof(mark_names); mark++)
+	{
+		if (getKeyJsonValueFromContainer(element->val.binary.data, mark_names[mark],
+										 strlen(mark_names[mark]), name) != NULL)
+			return mark;
+	}
+	return AUDIT_MARK_NONE;
+}
+
+/*
  * Marks the columns that the array under the empty key names.
  */
 static void
@@ -81,14 +105,10 @@ read_marks(AuditRecord *record, JsonbContainer *marks)
 {
 	for (uint32 i = 0; i < JsonContainerSize(marks); i++)
 	{
-		JsonbValue *element = getIthJsonbValueFromContainer(marks, i);
-		AuditMark	mark = AUDIT_MARK_JSON_NULL;
-		JsonbValue	name = *element;
+		JsonbValue	name;
+		AuditMark	mark = read_mark(getIthJsonbValueFromContainer(marks, i), &name);
 		AuditField *field;
 
-		if (element->type == jbvBinary && JsonContainerIsObject(element->val.binary.data) &&
-			getKeyJsonValueFromContainer(element->val.binary.data, ERASED, strlen(ERASED), &name) != NULL)
-			mark = AUDIT_MARK_ERASED;
 		if (name.type != jbvString)
 			continue;
 
@@ -170,7 +190,7 @@ push_marks(JsonbParseState **state, const AuditRecord *record)
 		else
 		{
 			(void) pushJsonbValue(state, WJB_BEGIN_OBJECT, NULL);
-			push_string(state, WJB_KEY, ERASED, strlen(ERASED));
+			push_string(state, WJB_KEY, mark_names[field->mark], strlen(mark_names[field->mark]));
 			push_string(state, WJB_VALUE, field->name, field->length);
 			(void) pushJsonbValue(state, WJB_END_OBJECT, NULL);
 		}
@@ -234,9 +254,7 @@ is_same_value(const JsonbValue *left, const JsonbValue *right)
 bool
 architect_audit_is_known(const AuditField *field)
 {
-	return field->mark != AUDIT_MARK_ERASED &&
-		!(field->value.type == jbvString && field->value.val.string.len == strlen(AUDIT_MASK) &&
-		  memcmp(field->value.val.string.val, AUDIT_MASK, strlen(AUDIT_MASK)) == 0);
+	return field->mark != AUDIT_MARK_ERASED && field->mark != AUDIT_MARK_MASKED;
 }
 
 /*

@@ -20,7 +20,8 @@ typedef enum AuditMark
 {
 	AUDIT_MARK_NONE,
 	AUDIT_MARK_JSON_NULL,		/* a jsonb column that holds JSON null */
-	AUDIT_MARK_ERASED			/* the value was removed from the log */
+	AUDIT_MARK_ERASED,			/* the value was removed from the log */
+	AUDIT_MARK_MASKED			/* the value was never in it; only in images under present names */
 } AuditMark;
 
 /* One column of an image.  Name and value point into the image. */
