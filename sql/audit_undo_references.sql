@@ -64,6 +64,18 @@ COMMIT;
 SELECT architect.audit_undo(:'wrong');
 TABLE differences;
 
+-- A row that took a key which the server let others follow away goes first.
+BEGIN;
+SELECT pg_current_xact_id() AS wrong \gset
+INSERT INTO orders VALUES (30, 3);
+UPDATE customer SET id = 33 WHERE id = 3;
+INSERT INTO customer VALUES (3, 'new');
+INSERT INTO orders VALUES (31, 3);
+COMMIT;
+SELECT step, statement FROM architect.audit_undo_plan(:'wrong');
+SELECT architect.audit_undo(:'wrong');
+TABLE differences;
+
 -- Rows that have come to refer since, in an audited table and in another, would go along unseen.
 BEGIN;
 SELECT pg_current_xact_id() AS wrong \gset

@@ -101,6 +101,15 @@ SELECT undo_last('hidden');
 SELECT * FROM hidden ORDER BY id;
 UPDATE hidden SET secret = 'u';
 SELECT undo_last('hidden');
+-- What looks like a mask is a value where nothing was masked.
+UPDATE hidden SET a = '***';
+UPDATE hidden SET a = 'd';
+SELECT undo_last('hidden');
+SELECT id, a FROM hidden;
+SELECT architect.audit_enable('hidden', mask => '{secret,a}', exclude => '{noise}');
+UPDATE hidden SET a = 'e';
+SELECT architect.audit_enable('hidden', mask => '{secret}', exclude => '{noise}');
+SELECT undo_last('hidden');
 ALTER TABLE hidden ALTER secret DROP DEFAULT, ALTER secret SET NOT NULL;
 DELETE FROM hidden;
 -- fails: there is nothing to put there
@@ -121,6 +130,20 @@ ALTER TABLE altered RENAME id TO key;
 SELECT undo_last('altered');
 TABLE altered;
 SELECT record, complete FROM architect.audit_history('altered', '1');
+
+-- Where a transaction did nothing but to a column that is gone, there is nothing to undo, and no conflict.
+CREATE TABLE narrow (id integer PRIMARY KEY, x integer);
+SELECT architect.audit_enable('narrow');
+INSERT INTO narrow VALUES (1, 5);
+UPDATE narrow SET x = 7;
+ALTER TABLE narrow DROP x;
+DELETE FROM narrow;
+SELECT max(transaction_id) FILTER (WHERE operation = 'INSERT') AS made,
+       max(transaction_id) FILTER (WHERE operation = 'UPDATE') AS changed
+FROM architect.audit_log WHERE table_name = 'narrow' \gset
+SELECT statement, conflict FROM architect.audit_undo_plan(:'changed');
+SELECT architect.audit_undo(:'changed');
+SELECT statement, conflict FROM architect.audit_undo_plan(:'made');
 
 -- fails: values that were erased from the log
 DELETE FROM altered;

@@ -115,7 +115,6 @@ apply_event(Undo *undo, LiveTable *table, AuditLogRow *event)
 		state = architect_audit_state(undo, table, event->new_record_id);
 	}
 	architect_audit_merge(row->values, architect_audit_read_record(event->new_values));
-	row->event = event;
 	state->rows = lappend(state->rows, row);
 }
 
@@ -253,18 +252,39 @@ architect_audit_add_problem(Undo *undo, UndoStep *step, const char *record_id, c
 }
 
 /*
+ * Returns the values as the log shows them, without columns that are gone.
+ */
+static AuditRecord *
+logged_values(const AuditRecord *values)
+{
+	AuditRecord *logged = architect_audit_make_record();
+
+	for (int i = 0; i < values->count; i++)
+	{
+		AuditField	field = values->fields[i];
+
+		if (architect_audit_is_gone(&field))
+			continue;
+		if (field.mark == AUDIT_MARK_MASKED)
+			field.mark = AUDIT_MARK_NONE;
+		architect_audit_set_field(logged, &field);
+	}
+	return logged;
+}
+
+/*
  * A row is there that should not be, or the other way round.
  */
 static void
-add_row_conflict(Undo *undo, NetState *state, AuditLogRow *event, AuditRecord *logged)
+add_row_conflict(Undo *undo, NetState *state, UndoStep *step, const AuditRecord *logged)
 {
 	JsonbParseState *json = NULL;
 
 	(void) pushJsonbValue(&json, WJB_BEGIN_OBJECT, NULL);
 	push_text(&json, "record_id", state->record_id);
-	push_image(&json, "logged", logged != NULL ? architect_audit_write_record(logged) : NULL);
+	push_image(&json, "logged", logged != NULL ? architect_audit_write_record(logged_values(logged)) : NULL);
 	push_image(&json, "live", state->live);
-	add_conflict(undo, event->step, &json);
+	add_conflict(undo, step, &json);
 }
 
 /*
@@ -291,7 +311,7 @@ compare_row(Undo *undo, NetState *state, const NetRow *row)
 		push_text(&json, "column", column->name);
 		push_value(&json, "logged", &logged->value);
 		push_value(&json, "live", &present->value);
-		add_conflict(undo, row->event->step, &json);
+		add_conflict(undo, row->step, &json);
 	}
 }
 
@@ -313,7 +333,8 @@ architect_audit_add_reference(Undo *undo, UndoStep *step, Oid relid, const char 
 }
 
 /*
- * Compares what the transaction left with what is there now.
+ * Compares what the transaction left with what is there now.  A row of which
+ * nothing is set back, as where only columns were set that are gone, is left alone.
  */
 void
 architect_audit_find_conflicts(Undo *undo)
@@ -325,11 +346,11 @@ architect_audit_find_conflicts(Undo *undo)
 		NetState   *state = lfirst(cell);
 		NetRow	   *row = state->rows != NIL ? llast(state->rows) : NULL;
 
-		if (row == NULL && state->live != NULL)
-			add_row_conflict(undo, state, state->event, NULL);
-		else if (row != NULL && state->live == NULL)
-			add_row_conflict(undo, state, row->event, row->values);
-		else if (row != NULL)
+		if (row == NULL && state->live != NULL && state->event->step != NULL)
+			add_row_conflict(undo, state, state->event->step, NULL);
+		else if (row != NULL && row->step != NULL && state->live == NULL)
+			add_row_conflict(undo, state, row->step, row->values);
+		else if (row != NULL && row->step != NULL)
 			compare_row(undo, state, row);
 	}
 	foreach(cell, undo->tables)

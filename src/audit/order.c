@@ -7,7 +7,8 @@
  * logged after the change that it follows.  In reverse, a row would be brought
  * back before the row that it refers to.  So a row that refers to one which is not
  * back yet waits for it; and a row that is taken away waits for those that still
- * refer to it.  A row that waits makes other changes of the same row wait too.
+ * refer to it.  A row that waits makes other changes of the same row wait too, and
+ * those that bring another row to its key.
  */
 #include "postgres.h"
 
@@ -146,43 +147,107 @@ index_rows(Undo *undo, List *references, HTAB *coming, HTAB *leaving)
 	}
 }
 
+static bool
+has_column(const AuditRecord *record, LiveColumn **columns, int count)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (architect_audit_get_field(record, columns[i]->name, columns[i]->length) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * True when the row that this one sets back does not refer as it did then: a later
+ * change of its reference is still to be set back.
+ */
+static bool
+has_moved_on(const UndoReference *reference, const UndoRow *row)
+{
+	ListCell   *cell;
+
+	foreach(cell, row->event->row->updates)
+	{
+		UndoRow    *later = lfirst(cell);
+
+		if (later == row)
+			break;
+		if (!later->emitted && has_column(architect_audit_read_record(later->event->new_values),
+										  reference->child_columns, reference->count))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Returns a row that refers to the one which is to be taken away, or NULL.  What
+ * has moved on does not, if another row takes the key before it comes back.
+ */
+static UndoRow *
+find_referring(const UndoReference *reference, HTAB *coming, HTAB *leaving, uint64 hash, const UndoRow *row)
+{
+	ReferenceEntry *entry = hash_search(leaving, &hash, HASH_FIND, NULL);
+	bool		is_replaced = find_in_index(coming, hash, row) != NULL;
+
+	for (int i = entry != NULL ? list_length(entry->rows) - 1 : -1; i >= 0; i--)
+	{
+		UndoRow    *child = list_nth(entry->rows, i);
+
+		if (!child->emitted && child != row && !(is_replaced && has_moved_on(reference, child)))
+			return child;
+	}
+	return NULL;
+}
+
+/*
+ * Returns a row that waits, and came later to the key than this one; or NULL.
+ */
+static UndoRow *
+find_successor(Undo *undo, const UndoRow *row, const char *record_id)
+{
+	UndoRow    *waiting;
+
+	if (record_id == NULL)
+		return NULL;
+	waiting = architect_audit_state(undo, row->table, record_id)->waiting;
+	return waiting != NULL && !waiting->emitted && waiting->event->id > row->event->id ? waiting : NULL;
+}
+
 /*
  * Returns a row that this one has to wait for, or NULL.
  */
 static UndoRow *
 find_obstruction(Undo *undo, List *references, HTAB *coming, HTAB *leaving, const UndoRow *row)
 {
-	NetState   *state = row->record_id != NULL ? architect_audit_state(undo, row->table, row->record_id) : NULL;
+	UndoRow    *obstruction = find_successor(undo, row, row->record_id);
 	ListCell   *cell;
 	uint64		hash;
 
-	/* A row that has waited itself comes before those of its record that came later. */
-	if (state != NULL && !row->has_waited && state->waiting != NULL && !state->waiting->emitted)
-		return state->waiting;
+	if (obstruction == NULL)
+		obstruction = find_successor(undo, row, row->new_record_id);
 
 	foreach(cell, references)
 	{
 		UndoReference *reference = lfirst(cell);
 		int			number = foreach_current_index(cell);
-		UndoRow    *obstruction = NULL;
 
+		if (obstruction != NULL)
+			break;
 		if (row->table == reference->child && row->kind != UNDO_DELETE &&
 			hash_reference(number, reference->child_columns, reference->count, row->values, &hash))
 			obstruction = find_in_index(coming, hash, row);
 		if (obstruction == NULL && row->table == reference->parent && row->kind == UNDO_DELETE &&
 			hash_reference(number, reference->parent_columns, reference->count,
 						   architect_audit_read_record(row->event->new_values), &hash))
-			obstruction = find_in_index(leaving, hash, row);
-		if (obstruction != NULL)
-			return obstruction;
+			obstruction = find_referring(reference, coming, leaving, hash, row);
 	}
-	return NULL;
+	return obstruction;
 }
 
 static void
 note_waiting(Undo *undo, UndoRow *row)
 {
-	row->has_waited = true;
 	if (row->record_id != NULL)
 		architect_audit_state(undo, row->table, row->record_id)->waiting = row;
 	if (row->new_record_id != NULL)

@@ -385,7 +385,7 @@ architect_audit_settable(LiveTable *table, UndoKind kind, const AuditRecord *val
 		if (field != NULL && architect_audit_is_known(field) && !column->is_masked)
 			columns = lappend(columns, column);
 		else if (field != NULL)
-			notice_lost(table, column, "Its audit masks it.", kind);
+			notice_lost(table, column, column->is_masked ? "Its audit masks it." : "Its audit masked it then.", kind);
 		else if (kind == UNDO_INSERT && !column->is_logged)
 			notice_lost(table, column, "Its audit excludes it.", kind);
 	}

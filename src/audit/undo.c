@@ -327,6 +327,19 @@ add_obstacle(Undo *undo, const UndoRow *row, const char *obstacle)
 }
 
 /*
+ * Notes which step undoes the event, for conflicts of its row.
+ */
+static void
+note_step(const UndoRow *row, UndoStep *step)
+{
+	NetRow	   *net = row->event->row;
+
+	row->event->step = step;
+	if (net != NULL && net->step == NULL)
+		net->step = step;
+}
+
+/*
  * Makes the steps: one for each run of rows that one statement can set back.
  */
 static void
@@ -344,7 +357,8 @@ make_steps(Undo *undo)
 		CHECK_FOR_INTERRUPTS();
 		if (obstacle != NULL)
 		{
-			step = row->event->step = add_obstacle(undo, row, obstacle);
+			step = add_obstacle(undo, row, obstacle);
+			note_step(row, step);
 			continue;
 		}
 
@@ -355,7 +369,7 @@ make_steps(Undo *undo)
 			step = add_step(undo, row);
 		step->rows = lappend(step->rows, row);
 		step->columns = columns;
-		row->event->step = step;
+		note_step(row, step);
 	}
 }
 
@@ -368,9 +382,11 @@ make_rows(Undo *undo)
 	for (int i = list_length(undo->events) - 1; i >= 0; i--)
 	{
 		AuditLogRow *event = list_nth(undo->events, i);
+		UndoRow    *row = make_row(undo, architect_audit_undo_table(undo, event->table_id), event);
 
-		undo->rows = lappend(undo->rows,
-							 make_row(undo, architect_audit_undo_table(undo, event->table_id), event));
+		undo->rows = lappend(undo->rows, row);
+		if (event->operation == 'U')
+			event->row->updates = lappend(event->row->updates, row);
 	}
 }
 

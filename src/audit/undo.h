@@ -69,7 +69,6 @@ typedef struct UndoRow
 	AuditRecord *values;		/* to insert or to set; NULL to delete */
 	AuditLogRow *event;			/* that this undoes */
 	bool		emitted;		/* has its place in the order */
-	bool		has_waited;		/* for another */
 	List	   *waiting;		/* rows (UndoRow *) that come after this one */
 } UndoRow;
 
@@ -99,7 +98,8 @@ typedef struct UndoStep
 typedef struct NetRow
 {
 	AuditRecord *values;		/* as far as the transaction set them */
-	AuditLogRow *event;			/* the last of this row */
+	struct UndoStep *step;		/* that undoes the last of its changes that can be, or NULL */
+	List	   *updates;		/* what undoes (UndoRow *) its UPDATEs, the last first */
 } NetRow;
 
 /* What the transaction left under one key. */
