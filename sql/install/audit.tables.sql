@@ -105,6 +105,7 @@ CREATE TABLE architect.audit_shapes (
     condition text,
     gap text,
     whole boolean NOT NULL,
+    key text NOT NULL,
     columns jsonb NOT NULL,
     origin text NOT NULL,
     CONSTRAINT audit_shapes_pkey PRIMARY KEY (table_id, shape_id)
@@ -117,6 +118,8 @@ COMMENT ON COLUMN architect.audit_shapes.log_id IS 'events of the log with a hig
 COMMENT ON COLUMN architect.audit_shapes.gap IS 'why nothing is logged from here on; NULL when it is';
 COMMENT ON COLUMN architect.audit_shapes.whole IS
     'the table was empty then, or its rows were logged: from here on the log has every row';
+COMMENT ON COLUMN architect.audit_shapes.key IS
+    'columns of the key in order, by number and type: record_id means another where this is another';
 COMMENT ON COLUMN architect.audit_shapes.columns IS
     'number, name and type of each column, and hidden: exclude, mask or virtual';
 COMMENT ON COLUMN architect.audit_shapes.origin IS 'the database that the column numbers belong to';
@@ -166,7 +169,9 @@ COMMENT ON FUNCTION architect._audit_follow_rewrites() IS
 
 CREATE EVENT TRIGGER architect_audit_follow_changes
     ON ddl_command_end
-    WHEN TAG IN ('ALTER TABLE')
+    WHEN TAG IN ('ALTER TABLE', 'ALTER TRIGGER', 'ALTER TYPE', 'ALTER INDEX', 'CREATE TRIGGER',
+                 -- The server lets these rename a column of a table, too.
+                 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE')
     EXECUTE FUNCTION architect._audit_follow_changes();
 CREATE EVENT TRIGGER architect_audit_follow_partition_drops
     ON ddl_command_start

@@ -7,7 +7,12 @@ CREATE OR REPLACE FUNCTION architect._audit_mark(name text, snapshot text)
 AS $function$
 BEGIN
     INSERT INTO architect.audit_marks (name, snapshot, marked_at, marked_by, origin)
-    VALUES (_audit_mark.name, _audit_mark.snapshot::pg_snapshot, statement_timestamp(), session_user,
+    VALUES (_audit_mark.name, _audit_mark.snapshot::pg_snapshot,
+            -- Not later than the snapshot.
+            CASE WHEN current_setting('transaction_isolation') = 'read committed' THEN statement_timestamp()
+                 ELSE transaction_timestamp()
+            END,
+            session_user,
             architect._audit_origin());
     RETURN 1;
 EXCEPTION

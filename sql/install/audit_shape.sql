@@ -29,6 +29,14 @@ COMMENT ON FUNCTION architect._audit_masked(regclass, text[]) IS
     'masked columns with those generated from them';
 REVOKE ALL ON FUNCTION architect._audit_masked(regclass, text[]) FROM PUBLIC;
 
+CREATE OR REPLACE FUNCTION architect._audit_key(target regclass, columns text[])
+    RETURNS text
+    LANGUAGE C STABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'architect_audit_key';
+REVOKE ALL ON FUNCTION architect._audit_key(regclass, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_key(regclass, text[]) IS
+    'number and type of each column of the key that the log names rows by';
+
 CREATE OR REPLACE VIEW architect.audit_columns AS
     WITH origin AS (
         SELECT format('%s/%s', control.system_identifier, db.oid) AS present
@@ -91,14 +99,14 @@ COMMENT ON VIEW architect.audit_columns IS
 SELECT * FROM architect.audit_columns ORDER BY shape_id, number;';
 
 CREATE OR REPLACE FUNCTION architect._audit_shape(target regclass)
-    RETURNS TABLE (capture text, condition text, gap text, columns jsonb)
+    RETURNS TABLE (capture text, condition text, gap text, key text, columns jsonb)
     LANGUAGE sql STABLE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
     SET quote_all_identifiers = off
 AS $function$
     SELECT options.capture,
            substring(pg_get_triggerdef(trigger.oid) FROM ' WHEN \((.*)\) EXECUTE FUNCTION architect\.audit_capture\('),
-           CASE WHEN trigger.oid IS NULL THEN 'not audited'
+           CASE WHEN trigger.oid IS NULL THEN 'the table is not audited'
                 ELSE (SELECT format('trigger %I of %s is disabled', member.tgname, member.tgrelid::regclass)
                       FROM pg_trigger AS member
                       WHERE member.tgrelid IN (SELECT trigger.tgrelid
@@ -109,6 +117,7 @@ AS $function$
                       ORDER BY member.tgrelid::regclass::text, member.tgname
                       LIMIT 1)
            END,
+           architect._audit_key(target, coalesce(options.key, '{}')),
            (SELECT coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
                        'number', attribute.attnum,
                        'name', attribute.attname,
@@ -177,18 +186,19 @@ BEGIN
         RETURN 0;
     END IF;
     IF registered_id IS NULL
-       OR (former.table_id IS NULL AND present.gap = 'not audited')
-       OR (former.capture, former.condition, former.gap, former.columns, former.origin)
+       OR (former.table_id IS NULL AND present.gap = 'the table is not audited')
+       OR (former.capture, former.condition, former.gap, former.key, former.columns, former.origin)
           IS NOT DISTINCT FROM
-          (present.capture, present.condition, present.gap, present.columns, architect._audit_origin()) THEN
+          (present.capture, present.condition, present.gap, present.key, present.columns,
+           architect._audit_origin()) THEN
         RETURN 0;
     END IF;
 
     INSERT INTO architect.audit_shapes (table_id, log_id, changed_at, transaction_id,
-                                        capture, condition, gap, whole, columns, origin)
+                                        capture, condition, gap, whole, key, columns, origin)
     VALUES (registered_id, architect._audit_last_number(), clock_timestamp(), pg_current_xact_id(),
             present.capture, present.condition, present.gap, enabled AND empty AND present.gap IS NULL,
-            present.columns, architect._audit_origin());
+            present.key, present.columns, architect._audit_origin());
 
     -- A trigger that was meddled with leaves a trace in the log itself.
     IF former.table_id IS NOT NULL AND former.gap IS DISTINCT FROM present.gap
@@ -213,12 +223,29 @@ DECLARE
     altered regclass;
 BEGIN
     FOR altered IN
-        SELECT DISTINCT registered.relation
+        SELECT registered.relation
         FROM pg_event_trigger_ddl_commands() AS command
         JOIN architect.audit_tables AS registered
           ON registered.relation = command.objid
           OR registered.relation = pg_partition_root(command.objid)
         WHERE command.classid = 'pg_class'::regclass
+        UNION
+        SELECT registered.relation
+        FROM pg_event_trigger_ddl_commands() AS command
+        JOIN pg_trigger AS trigger ON command.classid = 'pg_trigger'::regclass AND trigger.oid = command.objid
+        JOIN architect.audit_tables AS registered
+          ON registered.relation = trigger.tgrelid
+          OR registered.relation = pg_partition_root(trigger.tgrelid)
+        UNION
+        SELECT registered.relation
+        FROM pg_event_trigger_ddl_commands() AS command
+        JOIN architect.audit_tables AS registered ON command.command_tag = 'ALTER TYPE'
+        JOIN pg_class AS class ON class.oid = registered.relation AND class.reloftype <> 0
+        UNION
+        SELECT registered.relation
+        FROM pg_event_trigger_ddl_commands() AS command
+        JOIN pg_index AS index ON command.command_tag = 'ALTER INDEX' AND index.indexrelid = command.objid
+        JOIN architect.audit_tables AS registered ON registered.relation = index.indrelid
     LOOP
         PERFORM architect._audit_note_shape(altered, false, false);
     END LOOP;
@@ -245,6 +272,19 @@ BEGIN
         WHERE architect._audit_note_shape(registered.relation, false, false) = 1
           AND NOT EXISTS (SELECT FROM pg_trigger AS trigger
                           WHERE trigger.tgrelid = registered.relation AND trigger.tgname = 'architect_audit');
+    END IF;
+
+    -- Partitions that went along with a schema or a role; nobody says of which table they were.
+    IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS dropped
+               WHERE dropped.object_type = 'trigger' AND dropped.address_names::text LIKE '%architect_audit%'
+                 AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS dropped_table
+                             WHERE dropped_table.object_type = 'table'
+                               AND dropped_table.address_names
+                                   = dropped.address_names[1:array_length(dropped.address_names, 1) - 1])) THEN
+        PERFORM architect._audit_note_meddling(registered.table_id, 'partition',
+                                               'partitions were dropped with what they belonged to')
+        FROM architect.audit_tables AS registered
+        JOIN pg_class AS class ON class.oid = registered.relation AND class.relkind = 'p';
     END IF;
     RETURN 0;
 END

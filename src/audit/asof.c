@@ -97,7 +97,10 @@ check_shapes(AuditAsOf *as_of)
 		if (!is_last && !shape[1].is_after)
 			continue;
 		if (shape->gap != NULL)
-			block(as_of, until, psprintf("The table was not audited since: %s.", shape->gap));
+			block(as_of, until, is_last ? psprintf("Its changes are not logged any more: %s.", shape->gap) :
+				  psprintf("Its changes were not logged for a while since: %s.", shape->gap));
+		else if (!is_last && architect_audit_has_other_key(shape, shape + 1))
+			block(as_of, until, "The key by which its log names the rows is another since.");
 		else if (shape->condition != NULL)
 			block(as_of, until, "The table was audited under a condition since.");
 		else if (strcmp(shape->capture, "keys") == 0)
@@ -221,7 +224,9 @@ apply_image(AuditAsOf *as_of, Jsonb *image)
 	JsonbIterator *iterator = JsonbIteratorInit(&image->root);
 	JsonbIteratorToken token;
 	JsonbValue	value;
+	AuditReading reading;
 
+	architect_audit_begin_reading(as_of->target, &reading);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
 		int			column;
@@ -234,6 +239,7 @@ apply_image(AuditAsOf *as_of, Jsonb *image)
 			slot->tts_values[column] = architect_audit_read_column(&as_of->readers[column], image, &value,
 																   &slot->tts_isnull[column]);
 	}
+	architect_audit_end_reading(&reading);
 }
 
 /*
@@ -307,7 +313,7 @@ begin_part(AuditAsOf *as_of, Oid relid)
 	}
 	part = palloc0(sizeof(AsOfPart));
 	part->relation = rel;
-	part->table = architect_audit_table(rel, architect_audit_find_trigger(rel));
+	part->table = architect_audit_capture_of(rel);
 	part->map = convert_tuples_by_name(RelationGetDescr(rel), RelationGetDescr(as_of->root));
 	part->slot = table_slot_create(rel, NULL);
 	part->root_slot = MakeSingleTupleTableSlot(RelationGetDescr(as_of->root), &TTSOpsVirtual);

@@ -60,13 +60,13 @@ architect_audit_baseline(PG_FUNCTION_ARGS)
 	architect_audit_check_row_security(target);
 	(void) find_all_inheritors(relid, ShareRowExclusiveLock, NULL);
 
-	architect_audit_append(architect_audit_table(root, architect_audit_find_trigger(root)), &start);
+	architect_audit_append(architect_audit_capture_of(root), &start);
 	foreach(cell, architect_audit_tables_of(root))
 	{
 		Relation	rel = table_open(lfirst_oid(cell), NoLock);
 
 		if (rel->rd_rel->relkind == RELKIND_RELATION)
-			count += architect_audit_capture_rows(architect_audit_table(rel, architect_audit_find_trigger(rel)), rel,
+			count += architect_audit_capture_rows(architect_audit_capture_of(rel), rel,
 												  AUDIT_OPERATION_BASELINE);
 		table_close(rel, NoLock);
 	}

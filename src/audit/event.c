@@ -191,7 +191,7 @@ architect_audit_read_events(AuditTarget *target, const AuditEventFilter *filter,
 		.argument = argument,
 		.context = AllocSetContextCreate(CurrentMemoryContext, "architect audit event", ALLOCSET_DEFAULT_SIZES)
 	};
-	int			pin_level = architect_audit_pin(AUDIT_PIN_PATH);
+	int			pin_level = architect_audit_pin(AUDIT_PIN_QUERY);
 	ParamListInfo params = makeParamList(MAX_PARAMETERS);
 	SPIExecuteOptions options = {
 		.params = params,

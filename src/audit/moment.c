@@ -51,7 +51,7 @@ architect_audit_moment_at(TimestampTz at)
 {
 	AuditMoment *moment = palloc0(sizeof(AuditMoment));
 	MemoryContext caller = CurrentMemoryContext;
-	int			pin_level = architect_audit_pin(AUDIT_PIN_PATH);
+	int			pin_level = architect_audit_pin(AUDIT_PIN_QUERY);
 	Oid			types[] = {TIMESTAMPTZOID};
 	Datum		values[] = {TimestampTzGetDatum(at)};
 	bool		isnull;
@@ -96,7 +96,7 @@ architect_audit_moment_of_mark(const char *name)
 {
 	AuditMoment *moment = palloc0(sizeof(AuditMoment));
 	MemoryContext caller = CurrentMemoryContext;
-	int			pin_level = architect_audit_pin(AUDIT_PIN_PATH);
+	int			pin_level = architect_audit_pin(AUDIT_PIN_QUERY);
 	Oid			types[] = {TEXTOID};
 	Datum		values[] = {CStringGetTextDatum(name)};
 	bool		isnull;

@@ -39,6 +39,8 @@ typedef struct AuditShape
 	char	   *condition;
 	char	   *gap;
 	bool		whole;			/* from here on the log has every row */
+	char	   *key;			/* its columns and their types, as a text */
+	char	   *origin;			/* the database that column numbers belong to */
 	bool		is_present;		/* an image needs no change of names */
 	int			ncolumns;
 	AuditShapeColumn *columns;
@@ -57,6 +59,7 @@ typedef struct AuditMoment
 typedef struct AuditTarget
 {
 	Oid			relation;
+	Oid			owner;
 	char	   *name;
 	int32		table_id;
 	TimestampTz removed_before; /* DT_NOBEGIN if nothing was removed from its log */
@@ -97,6 +100,14 @@ typedef struct AuditChange
 } AuditChange;
 
 typedef struct AuditReplay AuditReplay;
+
+/* What reading as somebody else has changed. */
+typedef struct AuditReading
+{
+	Oid			user;
+	int			security;
+	int			level;
+} AuditReading;
 
 /* How values of a column come back from JSON. */
 typedef struct AuditColumnReader
@@ -143,7 +154,11 @@ extern void architect_audit_as_of_scan_init(void);
 /* target.c */
 extern AuditTarget *architect_audit_read_target(Oid relid, const AuditMoment *moment, const char *purpose);
 extern void architect_audit_check_row_security(AuditTarget *target);
+extern bool architect_audit_has_other_key(const AuditShape *left, const AuditShape *right);
+extern void architect_audit_begin_reading(AuditTarget *target, AuditReading *reading);
+extern void architect_audit_end_reading(AuditReading *reading);
 extern List *architect_audit_tables_of(Relation root);
+extern AuditTable *architect_audit_capture_of(Relation rel);
 extern AuditShape *architect_audit_shape_at(AuditTarget *target, int64 log_id);
 
 /* moment.c */

@@ -33,6 +33,7 @@
 
 PG_FUNCTION_INFO_V1(architect_audit_number_all);
 PG_FUNCTION_INFO_V1(architect_audit_masked);
+PG_FUNCTION_INFO_V1(architect_audit_key);
 PG_FUNCTION_INFO_V1(architect_audit_follow_changes);
 PG_FUNCTION_INFO_V1(architect_audit_follow_drops);
 PG_FUNCTION_INFO_V1(architect_audit_follow_rewrites);
@@ -73,6 +74,56 @@ architect_audit_masked(PG_FUNCTION_ARGS)
 	}
 	relation_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(makeArrayResult(result, CurrentMemoryContext));
+}
+
+/*
+ * Types whose values have the same text are one for a key.
+ */
+static const char *
+key_type(Oid type, int32 typmod)
+{
+	switch (type)
+	{
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+			return "integer";
+		case VARCHAROID:
+		case TEXTOID:
+			return "text";
+		default:
+			return format_type_extended(type, typmod, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
+	}
+}
+
+/*
+ * architect._audit_key(target, columns): number and type of each column of the
+ * key, in order, where these columns or none were asked for; empty without a key.
+ */
+Datum
+architect_audit_key(PG_FUNCTION_ARGS)
+{
+	Relation	rel = relation_open(PG_GETARG_OID(0), AccessShareLock);
+	List	   *asked = NIL;
+	Datum	   *names;
+	int			count;
+	StringInfoData key;
+	ListCell   *cell;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &names, NULL, &count);
+	for (int i = 0; i < count; i++)
+		asked = lappend_int(asked, get_attnum(RelationGetRelid(rel), TextDatumGetCString(names[i])));
+
+	initStringInfo(&key);
+	foreach(cell, architect_find_key(rel, asked))
+	{
+		Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel), lfirst_int(cell) - 1);
+
+		appendStringInfo(&key, "%s%d %s", key.len > 0 ? ", " : "", attribute->attnum,
+						 key_type(attribute->atttypid, attribute->atttypmod));
+	}
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_TEXT_P(cstring_to_text(key.data));
 }
 
 /*
@@ -201,7 +252,7 @@ note_dropped(DropStmt *command)
 		RangeVar   *name = makeRangeVarFromNameList(lfirst(cell));
 		Oid			relid = RangeVarGetRelid(name, NoLock, true);
 
-		if (OidIsValid(relid) && get_rel_relispartition(relid))
+		if (OidIsValid(relid) && get_rel_relispartition(relid) && tree_has_rows(relid))
 			note_gap(relid, "partition", psprintf("DROP TABLE %s", name->relname));
 	}
 }

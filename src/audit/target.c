@@ -53,10 +53,10 @@ static void
 read_shape(AuditShape *shape, HeapTuple tuple, TupleDesc desc)
 {
 	bool		isnull;
-	char	  **names = read_texts(tuple, desc, 8, &shape->ncolumns);
-	char	  **present_names = read_texts(tuple, desc, 9, &shape->ncolumns);
-	char	  **types = read_texts(tuple, desc, 10, &shape->ncolumns);
-	char	  **hidden = read_texts(tuple, desc, 11, &shape->ncolumns);
+	char	  **names = read_texts(tuple, desc, 9, &shape->ncolumns);
+	char	  **present_names = read_texts(tuple, desc, 10, &shape->ncolumns);
+	char	  **types = read_texts(tuple, desc, 11, &shape->ncolumns);
+	char	  **hidden = read_texts(tuple, desc, 12, &shape->ncolumns);
 
 	shape->log_id = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 	shape->changed_at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 2, &isnull));
@@ -65,6 +65,8 @@ read_shape(AuditShape *shape, HeapTuple tuple, TupleDesc desc)
 	shape->condition = text_or_null(tuple, desc, 5);
 	shape->gap = text_or_null(tuple, desc, 6);
 	shape->whole = DatumGetBool(SPI_getbinval(tuple, desc, 7, &isnull));
+	shape->key = text_or_null(tuple, desc, 8);
+	shape->origin = text_or_null(tuple, desc, 13);
 	shape->is_present = true;
 	shape->columns = palloc0(shape->ncolumns * sizeof(AuditShapeColumn));
 	for (int i = 0; i < shape->ncolumns; i++)
@@ -89,7 +91,7 @@ static void
 read_shapes(AuditTarget *target, const AuditMoment *moment)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	int			pin_level = architect_audit_pin(AUDIT_PIN_PATH);
+	int			pin_level = architect_audit_pin(AUDIT_PIN_QUERY);
 	Oid			types[3] = {INT4OID};
 	Datum		values[3] = {Int32GetDatum(target->table_id)};
 	MemoryContext spi;
@@ -98,7 +100,7 @@ read_shapes(AuditTarget *target, const AuditMoment *moment)
 	if (moment != NULL)
 		architect_audit_moment_parameters(moment, types + 1, values + 1);
 	query = psprintf("SELECT shape.log_id, shape.changed_at, %s, shape.capture, shape.condition, shape.gap,"
-					 "       shape.whole, list.names, list.present_names, list.types, list.hidden"
+					 "       shape.whole, shape.key, list.names, list.present_names, list.types, list.hidden, shape.origin"
 					 " FROM " ARCHITECT_SCHEMA ".audit_shapes AS shape"
 					 " CROSS JOIN LATERAL (SELECT coalesce(array_agg(name), '{}'),"
 					 "       coalesce(array_agg(present_name), '{}'),"
@@ -167,6 +169,7 @@ architect_audit_read_target(Oid relid, const AuditMoment *moment, const char *pu
 	architect_check_plain_table(rel, purpose);
 	architect_check_owner(rel);
 	target->relation = relid;
+	target->owner = rel->rd_rel->relowner;
 	target->name = pstrdup(RelationGetRelationName(rel));
 	target->table_id = architect_audit_table_id(relid);
 	relation_close(rel, NoLock);
@@ -197,6 +200,54 @@ architect_audit_shape_at(AuditTarget *target, int64 log_id)
 	while (place > 0 && target->shapes[place].log_id >= log_id)
 		place--;
 	return &target->shapes[place];
+}
+
+/*
+ * True when record_id means another under these shapes.  A copy has the same key,
+ * if by other numbers.
+ */
+bool
+architect_audit_has_other_key(const AuditShape *left, const AuditShape *right)
+{
+	return strcmp(left->origin, right->origin) == 0 && strcmp(left->key, right->key) != 0;
+}
+
+/*
+ * Begins to read values by the input functions of the table's types.  These may
+ * run code of its owner, which must not get the rights of a caller who is not.
+ */
+void
+architect_audit_begin_reading(AuditTarget *target, AuditReading *reading)
+{
+	GetUserIdAndSecContext(&reading->user, &reading->security);
+	if (reading->user != target->owner)
+		SetUserIdAndSecContext(target->owner, reading->security | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION);
+	reading->level = architect_audit_pin(AUDIT_PIN_INPUT);
+}
+
+void
+architect_audit_end_reading(AuditReading *reading)
+{
+	architect_audit_unpin(reading->level);
+	SetUserIdAndSecContext(reading->user, reading->security);
+}
+
+/*
+ * How this table, or partition, is audited; raises 55000 where it is not, which
+ * the shapes of its root do not tell.
+ */
+AuditTable *
+architect_audit_capture_of(Relation rel)
+{
+	Trigger    *trigger = architect_audit_find_trigger(rel);
+
+	if (trigger == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table \"%s\" has lost its audit triggers", RelationGetRelationName(rel)),
+				 errhint("Call architect.audit_enable for the table, or for the partitioned table at the top.")));
+	return architect_audit_table(rel, trigger);
 }
 
 /*

@@ -16,6 +16,7 @@
 #include "common/shortest_dec.h"
 #include "miscadmin.h"
 #include "pgtime.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
 #include "utils/date.h"
@@ -25,8 +26,10 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/rls.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
+#include "utils/xml.h"
 
 #include "audit/value.h"
 
@@ -218,6 +221,12 @@ architect_audit_pin(uint32 pins)
 		pin_setting(&level, "lc_monetary", "C");
 	if ((pins & AUDIT_PIN_PATH) && strcmp(namespace_search_path, PINNED_PATH) != 0)
 		pin_setting(&level, "search_path", PINNED_PATH);
+	if ((pins & AUDIT_PIN_ARRAY) && !Array_nulls)
+		pin_setting(&level, "array_nulls", "on");
+	if ((pins & AUDIT_PIN_XML) && xmloption != XMLOPTION_CONTENT)
+		pin_setting(&level, "xmloption", "content");
+	if ((pins & AUDIT_PIN_POLICY) && !row_security)
+		pin_setting(&level, "row_security", "on");
 	if ((pins & AUDIT_PIN_QUOTE) && quote_all_identifiers)
 		pin_setting(&level, "quote_all_identifiers", "off");
 	return level;

@@ -47,7 +47,13 @@ extern void architect_audit_append_text(StringInfo buf, AuditType *type, Datum v
 /* Those without which a text would not be read back as it was written. */
 #define AUDIT_PIN_INTERVAL	(1 << 2)
 #define AUDIT_PIN_MONEY		(1 << 5)
-#define AUDIT_PIN_INPUT		(AUDIT_PIN_INTERVAL | AUDIT_PIN_MONEY)
+#define AUDIT_PIN_ARRAY		(1 << 8)
+#define AUDIT_PIN_XML		(1 << 9)
+#define AUDIT_PIN_INPUT		(AUDIT_PIN_INTERVAL | AUDIT_PIN_MONEY | AUDIT_PIN_ARRAY | AUDIT_PIN_XML)
+
+/* Those for a query of ours: our names, and the log's policy for whom it is made. */
+#define AUDIT_PIN_POLICY	(1 << 10)
+#define AUDIT_PIN_QUERY		(AUDIT_PIN_PATH | AUDIT_PIN_POLICY)
 
 /* Settings pinned for the output functions; the level to unpin, or 0. */
 extern int	architect_audit_pin(uint32 pins);

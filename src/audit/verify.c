@@ -13,6 +13,7 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -22,6 +23,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -189,15 +191,17 @@ take_event(const AuditLogEvent *event, void *argument)
 
 /*
  * Lists the columns whose last logged value may not be the present one: they are
- * hidden, or were at some time.
+ * hidden, or were at some time since this event.
  */
 static List *
-untold_columns(AuditTarget *target)
+untold_columns(AuditTarget *target, int64 since)
 {
 	List	   *names = NIL;
 
 	for (int i = 0; i < target->nshapes; i++)
 	{
+		if (i < target->nshapes - 1 && target->shapes[i + 1].log_id < since)
+			continue;
 		for (int j = 0; j < target->shapes[i].ncolumns; j++)
 		{
 			AuditShapeColumn *column = &target->shapes[i].columns[j];
@@ -223,6 +227,63 @@ is_untold(Verify *verify, Jsonb *logged, const JsonbValue *name)
 	return architect_audit_is_erased(logged, name->val.string.val, name->val.string.len);
 }
 
+/* Stands for a value that cannot be read; known by its address. */
+static const char unreadable[] = "";
+
+/*
+ * A value as the present type of the column writes it: NULL for SQL NULL, and
+ * unreadable where the type does not take it.  A failure must not end the
+ * transaction, so it is read in a subtransaction.
+ */
+static const char *
+text_in_type(Verify *verify, AuditColumnReader *reader, Jsonb *image, JsonbValue *value)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	const char *volatile text = NULL;
+	AuditReading reading;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		bool		isnull;
+		Datum		datum;
+		Oid			output;
+		bool		is_varlena;
+
+		architect_audit_begin_reading(verify->target, &reading);
+		datum = architect_audit_read_column(reader, image, value, &isnull);
+		getTypeOutputInfo(reader->type, &output, &is_varlena);
+		text = isnull ? NULL : OidOutputFunctionCall(output, datum);
+		architect_audit_end_reading(&reading);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		int			category = ERRCODE_TO_CATEGORY(geterrcode());
+
+		if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(caller);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		text = unreadable;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return text;
+}
+
+static bool
+is_same_text(const char *left, const char *right)
+{
+	if (left == NULL || right == NULL)
+		return left == right;
+	return left != unreadable && strcmp(left, right) == 0;
+}
+
 /*
  * True when a value that was logged under another type of the column is the live
  * one in its present type.
@@ -234,12 +295,6 @@ is_same_in_present_type(Verify *verify, const JsonbValue *name, Jsonb *logged, J
 	for (int i = 0; i < RelationGetDescr(verify->root)->natts; i++)
 	{
 		AuditColumnReader *reader = &verify->readers[i];
-		bool		logged_is_null;
-		bool		live_is_null;
-		Datum		logged_datum;
-		Datum		live_datum;
-		Oid			output;
-		bool		is_varlena;
 
 		if (reader->name == NULL || reader->name_length != name->val.string.len ||
 			memcmp(reader->name, name->val.string.val, reader->name_length) != 0)
@@ -247,12 +302,8 @@ is_same_in_present_type(Verify *verify, const JsonbValue *name, Jsonb *logged, J
 		if (!architect_audit_type_changed(verify->target, reader))
 			return false;
 
-		logged_datum = architect_audit_read_column(reader, logged, value, &logged_is_null);
-		live_datum = architect_audit_read_column(reader, live, live_value, &live_is_null);
-		if (logged_is_null || live_is_null)
-			return logged_is_null == live_is_null;
-		getTypeOutputInfo(reader->type, &output, &is_varlena);
-		return strcmp(OidOutputFunctionCall(output, logged_datum), OidOutputFunctionCall(output, live_datum)) == 0;
+		return is_same_text(text_in_type(verify, reader, logged, value),
+							text_in_type(verify, reader, live, live_value));
 	}
 	return false;
 }
@@ -350,7 +401,7 @@ check_images(Verify *verify, text *record_id, Jsonb *live)
 static void
 check_rows(Verify *verify, Relation rel)
 {
-	AuditTable *table = architect_audit_table(rel, architect_audit_find_trigger(rel));
+	AuditTable *table = architect_audit_capture_of(rel);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	TableScanDesc scan = table_beginscan(rel, GetActiveSnapshot(), 0, NULL);
 	AuditColumnSet set = {.columns = palloc(table->ncolumns * sizeof(int))};
@@ -508,6 +559,26 @@ compare_images(Verify *verify)
 }
 
 /*
+ * Finds where the log begins to name rows by the present key, and whether it has
+ * had every row since.
+ */
+static void
+take_shapes(Verify *verify)
+{
+	AuditShape *shapes = verify->target->shapes;
+
+	for (int i = 0; i < verify->target->nshapes; i++)
+	{
+		if (i > 0 && architect_audit_has_other_key(&shapes[i - 1], &shapes[i]))
+		{
+			verify->reset_id = shapes[i].log_id;
+			verify->is_complete = false;
+		}
+		verify->is_complete |= shapes[i].whole;
+	}
+}
+
+/*
  * Raises where the log leaves out changes by intent.
  */
 static void
@@ -541,11 +612,11 @@ architect_audit_verify(PG_FUNCTION_ARGS)
 
 	verify->root = table_open(verify->target->relation, AccessShareLock);
 	verify->readers = architect_audit_column_readers(verify->root);
-	verify->untold_columns = untold_columns(verify->target);
-	for (int i = 0; i < verify->target->nshapes; i++)
-		verify->is_complete |= verify->target->shapes[i].whole;
+	take_shapes(verify);
 	verify->is_complete &= verify->target->removed_before == DT_NOBEGIN;
+	whole_table.after_id = verify->reset_id;
 	architect_audit_read_events(verify->target, &whole_table, take_whole_table, verify);
+	verify->untold_columns = untold_columns(verify->target, verify->reset_id);
 	for (int i = 0; i < RelationGetDescr(verify->root)->natts; i++)
 		verify->needs_images |= verify->readers[i].name != NULL &&
 			architect_audit_type_changed(verify->target, &verify->readers[i]);
