@@ -261,30 +261,44 @@ CREATE OR REPLACE FUNCTION architect._audit_note_drops()
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+    registered record;
 BEGIN
     -- A trigger or a column can go along with something else; of a trigger the table is not told.
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS dropped
                WHERE dropped.object_type = 'trigger' AND dropped.address_names::text LIKE '%architect_audit%'
                   OR dropped.classid = 'pg_class'::regclass AND dropped.objsubid > 0) THEN
-        PERFORM architect._audit_note_meddling(registered.table_id, 'disabled', 'the triggers were dropped')
-        FROM architect.audit_tables AS registered
-        JOIN pg_class AS class ON class.oid = registered.relation
-        WHERE architect._audit_note_shape(registered.relation, false, false) = 1
-          AND NOT EXISTS (SELECT FROM pg_trigger AS trigger
-                          WHERE trigger.tgrelid = registered.relation AND trigger.tgname = 'architect_audit');
+        FOR registered IN
+            SELECT listed.table_id, listed.relation
+            FROM architect.audit_tables AS listed
+            JOIN pg_class AS class ON class.oid = listed.relation
+        LOOP
+            IF architect._audit_note_shape(registered.relation, false, false) = 1
+               AND NOT EXISTS (SELECT FROM pg_trigger AS trigger
+                               WHERE trigger.tgrelid = registered.relation
+                                 AND trigger.tgname = 'architect_audit') THEN
+                PERFORM architect._audit_note_meddling(registered.table_id, 'disabled', 'the triggers were dropped');
+            END IF;
+        END LOOP;
     END IF;
 
-    -- Partitions that went along with a schema or a role; nobody says of which table they were.
+    -- Partitions that went along with a schema or a role, but not with their root: nobody says
+    -- of which table they were.
     IF EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS dropped
-               WHERE dropped.object_type = 'trigger' AND dropped.address_names::text LIKE '%architect_audit%'
-                 AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS dropped_table
-                             WHERE dropped_table.object_type = 'table'
-                               AND dropped_table.address_names
-                                   = dropped.address_names[1:array_length(dropped.address_names, 1) - 1])) THEN
-        PERFORM architect._audit_note_meddling(registered.table_id, 'partition',
+               JOIN pg_event_trigger_dropped_objects() AS dropped_table
+                 ON dropped_table.object_type = 'table'
+                AND dropped.address_names[1:array_length(dropped.address_names, 1) - 1] = dropped_table.address_names
+               WHERE dropped.object_type = 'trigger'
+                 AND dropped.object_identity LIKE '%architect_audit%'
+                 AND NOT EXISTS (SELECT FROM architect.audit_tables AS listed
+                                 WHERE listed.relation = dropped_table.objid))
+       AND NOT EXISTS (SELECT FROM pg_event_trigger_dropped_objects() AS dropped
+                       JOIN architect.audit_tables AS listed ON listed.relation = dropped.objid
+                       WHERE dropped.classid = 'pg_class'::regclass) THEN
+        PERFORM architect._audit_note_meddling(listed.table_id, 'partition',
                                                'partitions were dropped with what they belonged to')
-        FROM architect.audit_tables AS registered
-        JOIN pg_class AS class ON class.oid = registered.relation AND class.relkind = 'p';
+        FROM architect.audit_tables AS listed
+        JOIN pg_class AS class ON class.oid = listed.relation AND class.relkind = 'p';
     END IF;
     RETURN 0;
 END

@@ -283,7 +283,8 @@ architect_audit_follow_changes(PG_FUNCTION_ARGS)
 	else
 	{
 		architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_note_shapes()", 0, NULL, NULL);
-		if (IsA(event->parsetree, AlterTableStmt))
+		if (IsA(event->parsetree, AlterTableStmt) &&
+			((AlterTableStmt *) event->parsetree)->objtype == OBJECT_TABLE)
 		{
 			AlterTableStmt *command = (AlterTableStmt *) event->parsetree;
 			Oid			relid = RangeVarGetRelid(command->relation, NoLock, true);

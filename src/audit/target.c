@@ -100,7 +100,8 @@ read_shapes(AuditTarget *target, const AuditMoment *moment)
 	if (moment != NULL)
 		architect_audit_moment_parameters(moment, types + 1, values + 1);
 	query = psprintf("SELECT shape.log_id, shape.changed_at, %s, shape.capture, shape.condition, shape.gap,"
-					 "       shape.whole, shape.key, list.names, list.present_names, list.types, list.hidden, shape.origin"
+					 "       shape.whole, shape.key,"
+					 "       list.names, list.present_names, list.types, list.hidden, shape.origin"
 					 " FROM " ARCHITECT_SCHEMA ".audit_shapes AS shape"
 					 " CROSS JOIN LATERAL (SELECT coalesce(array_agg(name), '{}'),"
 					 "       coalesce(array_agg(present_name), '{}'),"
