@@ -12,6 +12,7 @@
 #include "access/tableam.h"
 #include "access/tupconvert.h"
 #include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -22,6 +23,7 @@
 
 #include "audit/replay.h"
 #include "compat.h"
+#include "core/core.h"
 
 PG_FUNCTION_INFO_V1(architect_audit_as_of);
 
@@ -135,6 +137,31 @@ take_event(const AuditLogEvent *event, void *argument)
 	architect_audit_replay(as_of->replay, event);
 }
 
+/*
+ * Returns when all transactions that were changing rows at this time had committed.
+ */
+static TimestampTz
+after_commits(TimestampTz at)
+{
+	int			pin_level = architect_audit_pin(AUDIT_PIN_QUERY);
+	Oid			types[] = {TIMESTAMPTZOID};
+	Datum		values[] = {TimestampTzGetDatum(at)};
+	bool		isnull = true;
+	Datum		latest = (Datum) 0;
+
+	SPI_connect();
+	if (SPI_execute_with_args("SELECT max(committed_at) FROM " ARCHITECT_SCHEMA ".audit_commits"
+							  " WHERE committed_at > $1 AND committed_at <> 'infinity' AND began_at <= $1",
+							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not read the times of commits");
+	latest = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+		at = DatumGetTimestampTz(latest);
+	SPI_finish();
+	architect_audit_unpin(pin_level);
+	return at;
+}
+
 static void
 refuse_if_blocked(AuditAsOf *as_of)
 {
@@ -150,7 +177,8 @@ refuse_if_blocked(AuditAsOf *as_of)
 			 errdetail("%s", as_of->blocked_by),
 			 as_of->blocked_until == DT_NOEND ?
 			 errhint("No time can be shown until architect.audit_enable is called for the whole of the table.") :
-			 errhint("The earliest time that can be shown is %s.", timestamptz_to_str(as_of->blocked_until))));
+			 errhint("The earliest time that can be shown is %s.",
+					 timestamptz_to_str(after_commits(as_of->blocked_until)))));
 }
 
 /*
@@ -483,12 +511,31 @@ table_of_type(Oid type)
 }
 
 /*
- * Starts to show the table of this row type as it was at a time or a mark, one of
- * which is NULL.  Everything is read under the active snapshot, and belongs to
+ * Raises unless the rows are still what the query was made for.
+ */
+static void
+check_row_type(AuditAsOf *as_of, TupleDesc desc)
+{
+	TupleDesc	present = RelationGetDescr(as_of->root);
+	bool		is_same = desc->natts == present->natts;
+
+	for (int i = 0; is_same && i < present->natts; i++)
+		is_same = TupleDescAttr(present, i)->attisdropped ||
+			TupleDescAttr(present, i)->atttypid == TupleDescAttr(desc, i)->atttypid;
+	if (!is_same)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("table \"%s\" has other columns than when the query was planned", as_of->target->name),
+				 errhint("Run the query again.")));
+}
+
+/*
+ * Starts to show the table of this row type, with columns as described, as it was at
+ * a time or a mark, one of which is NULL.  Everything is read under the active snapshot, and belongs to
  * a context below the current one.
  */
 AuditAsOf *
-architect_audit_begin_as_of(Oid type, NullableDatum at, NullableDatum mark)
+architect_audit_begin_as_of(Oid type, TupleDesc desc, NullableDatum at, NullableDatum mark)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "architect audit as of",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -511,6 +558,7 @@ architect_audit_begin_as_of(Oid type, NullableDatum at, NullableDatum mark)
 	as_of->is_empty = architect_audit_net_changes(as_of->replay) == NIL;
 
 	as_of->root = table_open(as_of->target->relation, AccessShareLock);
+	check_row_type(as_of, desc);
 	as_of->readers = architect_audit_column_readers(as_of->root);
 	as_of->slot = MakeSingleTupleTableSlot(RelationGetDescr(as_of->root), &TTSOpsVirtual);
 	as_of->tables = architect_audit_tables_of(as_of->root);
@@ -528,11 +576,12 @@ Datum
 architect_audit_as_of(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	AuditAsOf  *as_of = architect_audit_begin_as_of(get_fn_expr_argtype(fcinfo->flinfo, 0),
-													fcinfo->args[1], fcinfo->args[2]);
+	AuditAsOf  *as_of;
 	TupleTableSlot *row;
 
 	InitMaterializedSRF(fcinfo, 0);
+	as_of = architect_audit_begin_as_of(get_fn_expr_argtype(fcinfo->flinfo, 0), result->setDesc,
+										fcinfo->args[1], fcinfo->args[2]);
 	while ((row = architect_audit_next_as_of(as_of)) != NULL)
 		tuplestore_puttupleslot(result->setResult, row);
 	architect_audit_end_as_of(as_of);

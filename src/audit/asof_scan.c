@@ -199,6 +199,9 @@ plan_scan(PlannerInfo *root, RelOptInfo *rel, CustomPath *path, List *tlist, Lis
 	scan->custom_scan_tlist = make_scan_tlist(rel->relid, table_of_call(call));
 	scan->custom_relids = bms_make_singleton(rel->relid);
 	scan->methods = &scan_methods;
+
+	/* A kept plan has to be made anew when the table changes. */
+	root->glob->relationOids = lappend_oid(root->glob->relationOids, table_of_call(call));
 	return &scan->scan.plan;
 }
 
@@ -240,7 +243,9 @@ start(AsOfScan *state)
 		arguments[i].value = ExecEvalExpr((ExprState *) lfirst(cell), context, &arguments[i].isnull);
 		i++;
 	}
-	state->as_of = architect_audit_begin_as_of(state->type, arguments[1], arguments[2]);
+	state->as_of = architect_audit_begin_as_of(state->type,
+											   state->css.ss.ss_ScanTupleSlot->tts_tupleDescriptor,
+											   arguments[1], arguments[2]);
 	MemoryContextSwitchTo(caller);
 }
 

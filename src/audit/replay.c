@@ -236,7 +236,7 @@ changed_record(AuditReplay *replay, const AuditLogEvent *event)
 
 	Jsonb	   *row = event->row != NULL ? event->row : event->old_values;
 
-	while (record != NULL && record->arrived && !can_be_same(record->after, row))
+	while (record != NULL && record->arrived && !can_be_same(record->known, row))
 		record = record->next;
 	return record != NULL ? record : new_record(replay, event->record_id, true);
 }
@@ -265,7 +265,7 @@ add_after(AuditReplay *replay, AuditChange *record, Jsonb *new_values)
 {
 	Jsonb	   *former = record->after;
 
-	if (!replay->keep_after && !record->arrived)
+	if (!replay->keep_after)
 		return;
 	if (former == NULL)
 		record->after = copy_image(new_values);
@@ -285,6 +285,19 @@ forget_after(AuditChange *record)
 	if (record->after != NULL)
 		pfree(record->after);
 	record->after = NULL;
+}
+
+/*
+ * Keeps what an UPDATE tells of the row, to know it again.
+ */
+static void
+set_known(AuditChange *record, const AuditLogEvent *event)
+{
+	Jsonb	   *row = event->row != NULL ? event->row : event->old_values;
+
+	if (record->known != NULL)
+		pfree(record->known);
+	record->known = copy_image(architect_audit_overlay(row, event->new_values));
 }
 
 static void
@@ -313,8 +326,8 @@ replay_update(AuditReplay *replay, const AuditLogEvent *event)
 		record->arrived = true;
 	}
 	add_before(replay, record, event->old_values);
-	if (event->row != NULL && event->new_record_id != NULL)
-		add_after(replay, record, event->row);
+	if (record->arrived)
+		set_known(record, event);
 	if (event->new_values == NULL)
 		forget_after(record);
 	else

@@ -96,6 +96,7 @@ typedef struct AuditChange
 	bool		seen;			/* for use of the caller */
 	Jsonb	   *before;			/* of what changed, values before; the whole row if it is gone */
 	Jsonb	   *after;			/* of what changed, values after; the whole row if it is new */
+	Jsonb	   *known;			/* of one that arrived, what is known of its row */
 	struct AuditChange *next;	/* with the same id: for a moment, where a key is deferrable */
 } AuditChange;
 
@@ -144,7 +145,8 @@ typedef enum AuditVerdict
 typedef struct AuditAsOf AuditAsOf;
 
 /* asof.c */
-extern AuditAsOf *architect_audit_begin_as_of(Oid type, NullableDatum at, NullableDatum mark);
+extern AuditAsOf *architect_audit_begin_as_of(Oid type, TupleDesc desc, NullableDatum at,
+											  NullableDatum mark);
 extern TupleTableSlot *architect_audit_next_as_of(AuditAsOf *as_of);
 extern void architect_audit_end_as_of(AuditAsOf *as_of);
 
