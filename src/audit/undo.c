@@ -294,7 +294,7 @@ static bool
 fits_step(const UndoStep *step, const UndoRow *row, List *columns)
 {
 	return step != NULL && step->table == row->table && step->kind == row->kind && step->why == NULL &&
-		list_length(step->rows) < AUDIT_LOOKUP_ROWS &&
+		list_length(step->rows) < AUDIT_STEP_ROWS &&
 		!must_go_alone(row, columns) &&
 		equal_columns(step->columns, columns) &&
 		(row->kind != UNDO_UPDATE || !has_row(step, row));
@@ -602,12 +602,15 @@ check_count(const UndoStep *step, uint64 changed, bool force)
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg_plural("could not set back %d row of table %s", "could not set back %d rows of table %s",
 							   missing, missing, step->table->name),
-				 errdetail("They were changed meanwhile, or a trigger of the table kept them as they are."),
+				 errdetail_plural("It was changed meanwhile, or a trigger of the table kept it as it is.",
+								  "They were changed meanwhile, or a trigger of the table kept them as they are.",
+								  missing),
 				 errhint("Try again.")));
 	ereport(NOTICE,
 			(errmsg_plural("%d row of table %s was not set back", "%d rows of table %s were not set back",
 						   missing, missing, step->table->name),
-			 errdetail("They are gone, or a trigger of the table kept them as they are.")));
+			 errdetail_plural("It is gone, or a trigger of the table kept it as it is.",
+							  "They are gone, or a trigger of the table kept them as they are.", missing)));
 }
 
 /*

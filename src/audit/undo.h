@@ -12,8 +12,11 @@
 
 #include "audit/record.h"
 
-/* Rows looked up by one query, and set back by one statement, at most. */
-#define AUDIT_LOOKUP_ROWS	1000
+/* Rows looked up by one query at most, which may read all of a small table for them. */
+#define AUDIT_LOOKUP_ROWS	10000
+
+/* Rows set back by one statement at most. */
+#define AUDIT_STEP_ROWS		1000
 
 /* A column as it is now. */
 typedef struct LiveColumn

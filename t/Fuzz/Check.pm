@@ -144,7 +144,6 @@ FROM (
     LEFT JOIN LATERAL (
         SELECT version, operation, record, bool_and(complete) OVER () AS complete
         FROM architect.audit_history('fuzz.$table->{name}', $id)
-        WHERE $recorded = $id
         ORDER BY version DESC LIMIT 1) AS version ON true) AS pair
 WHERE live IS DISTINCT FROM last OR ($complete IS NOT TRUE AND NOT EXISTS ($gaps))
 LIMIT 3

@@ -28,7 +28,7 @@ sub some_of
 
 my @words = (
 	'', ' ', 'a', 'B', 'ä', '日本', "it's", '"quoted"', 'back\\slash', "tab\there", "two\nlines", '{brace}', '(1,2)', 'null', 'NULL',
-	'%s $1 :x', '1.50', 'ﬀ', '😀');
+	'%s $1 :x', '1.50', 'ﬀ', '😀', '***');
 
 # Text that does not compress well.
 sub long_text { return join '', map { chr(97 + below(26)) } 1 .. 2500 + below(2000) }
@@ -50,7 +50,7 @@ sub json_text
 {
 	my ($depth) = @_;
 
-	return one_of('null', 'true', '0', '-1', '12.50', '1e3', '""', '"x"', '"ä\\n"') if $depth == 0 || chance(0.4);
+	return one_of('null', 'true', '0', '-1', '12.50', '1e3', '""', '"x"', '"***"', '"ä\\n"') if $depth == 0 || chance(0.4);
 	return '[' . join(', ', map { json_text($depth - 1) } 1 .. below(4)) . ']' if chance(0.4);
 	return '{' . join(', ', map { "\"$_\": " . json_text($depth - 1) } some_of(below(4), 'a', 'b', '', 'key', 'ä')) . '}';
 }
