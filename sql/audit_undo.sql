@@ -51,6 +51,10 @@ BEGIN;
 SELECT architect.audit_undo(:'wrong', force => true);
 SELECT * FROM item ORDER BY id;
 ROLLBACK;
+BEGIN;
+DELETE FROM item WHERE id = 2;
+SELECT architect.audit_undo(:'wrong', force => true);
+ROLLBACK;
 
 -- Without conflicts the undo gives what was before, and its own undo what was after.
 BEGIN;
