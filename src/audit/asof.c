@@ -530,12 +530,12 @@ check_row_type(AuditAsOf *as_of, TupleDesc desc)
 }
 
 /*
- * Starts to show the table of this row type, with columns as described, as it was at
- * a time or a mark, one of which is NULL.  Everything is read under the active snapshot, and belongs to
+ * Starts to show a table, with columns as described, as it was at a time or a mark,
+ * one of which is NULL.  Everything is read under the active snapshot, and belongs to
  * a context below the current one.
  */
 AuditAsOf *
-architect_audit_begin_as_of(Oid type, TupleDesc desc, NullableDatum at, NullableDatum mark)
+architect_audit_begin_as_of(Oid relid, TupleDesc desc, NullableDatum at, NullableDatum mark)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "architect audit as of",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -547,7 +547,7 @@ architect_audit_begin_as_of(Oid type, TupleDesc desc, NullableDatum at, Nullable
 	as_of->row_context = AllocSetContextCreate(context, "architect audit row", ALLOCSET_DEFAULT_SIZES);
 	as_of->moment = make_moment(at, mark);
 	filter.since = as_of->moment;
-	as_of->target = architect_audit_read_target(table_of_type(type), as_of->moment, "show the past of");
+	as_of->target = architect_audit_read_target(relid, as_of->moment, "show the past of");
 	architect_audit_check_row_security(as_of->target);
 
 	as_of->blocked_until = DT_NOBEGIN;
@@ -576,12 +576,12 @@ Datum
 architect_audit_as_of(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			relid = table_of_type(get_fn_expr_argtype(fcinfo->flinfo, 0));
 	AuditAsOf  *as_of;
 	TupleTableSlot *row;
 
 	InitMaterializedSRF(fcinfo, 0);
-	as_of = architect_audit_begin_as_of(get_fn_expr_argtype(fcinfo->flinfo, 0), result->setDesc,
-										fcinfo->args[1], fcinfo->args[2]);
+	as_of = architect_audit_begin_as_of(relid, result->setDesc, fcinfo->args[1], fcinfo->args[2]);
 	while ((row = architect_audit_next_as_of(as_of)) != NULL)
 		tuplestore_puttupleslot(result->setResult, row);
 	architect_audit_end_as_of(as_of);

@@ -35,7 +35,7 @@ typedef struct AsOfScan
 {
 	CustomScanState css;
 	SetExprState *call;			/* its arguments, ready to be evaluated */
-	Oid			type;			/* of the first */
+	Oid			relid;			/* the table whose row type the first has */
 	int			last_column;	/* columns up to this number are asked for */
 	AuditAsOf  *as_of;			/* NULL before the first row */
 } AsOfScan;
@@ -222,7 +222,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 
 	/* This is also where the right to call it is checked. */
 	state->call = ExecInitTableFunctionResult((Expr *) call, node->ss.ps.ps_ExprContext, &node->ss.ps);
-	state->type = exprType(linitial(call->args));
+	state->relid = table_of_call(call);
 	state->last_column = last_column(used_columns(INDEX_VAR, node->ss.ps.plan->targetlist, node->ss.ps.plan->qual));
 }
 
@@ -243,7 +243,7 @@ start(AsOfScan *state)
 		arguments[i].value = ExecEvalExpr((ExprState *) lfirst(cell), context, &arguments[i].isnull);
 		i++;
 	}
-	state->as_of = architect_audit_begin_as_of(state->type,
+	state->as_of = architect_audit_begin_as_of(state->relid,
 											   state->css.ss.ss_ScanTupleSlot->tts_tupleDescriptor,
 											   arguments[1], arguments[2]);
 	MemoryContextSwitchTo(caller);

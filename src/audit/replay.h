@@ -145,7 +145,7 @@ typedef enum AuditVerdict
 typedef struct AuditAsOf AuditAsOf;
 
 /* asof.c */
-extern AuditAsOf *architect_audit_begin_as_of(Oid type, TupleDesc desc, NullableDatum at,
+extern AuditAsOf *architect_audit_begin_as_of(Oid relid, TupleDesc desc, NullableDatum at,
 											  NullableDatum mark);
 extern TupleTableSlot *architect_audit_next_as_of(AuditAsOf *as_of);
 extern void architect_audit_end_as_of(AuditAsOf *as_of);
