@@ -136,9 +136,11 @@ char *
 architect_audit_after(const AuditMoment *moment, int first_parameter)
 {
 	if (moment->snapshot != NULL)
-		return psprintf("(NOT pg_visible_in_snapshot(transaction_id, $%d::pg_snapshot)"
+		/* What is from before its xmin is visible; an index can tell. */
+		return psprintf("(transaction_id >= pg_snapshot_xmin($%d::pg_snapshot)"
+						" AND NOT pg_visible_in_snapshot(transaction_id, $%d::pg_snapshot)"
 						" AND $%d::xid8[] IS NOT NULL)",
-						first_parameter, first_parameter + 1);
+						first_parameter, first_parameter, first_parameter + 1);
 	return psprintf("(changed_at > $%d::timestamptz OR transaction_id = ANY ($%d))",
 					first_parameter, first_parameter + 1);
 }
