@@ -98,7 +98,32 @@ SELECT architect.audit_restore((SELECT oid FROM pg_class WHERE relname = 'late')
 SET SESSION AUTHORIZATION regress_restore_owner;
 SELECT architect.audit_restore('late', '1', NULL) IS NULL AS nothing;
 
+-- Whoever looks at the history or the plan, or erases, runs no code of the table's owner; a restore does, like any UPDATE.
+CREATE FUNCTION own(text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_user <> 'regress_restore_owner' THEN
+        RAISE NOTICE 'taken in by a superuser';
+    END IF;
+    RETURN true;
+END
+$$;
+CREATE FUNCTION same(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM audit_restore.own($1); RETURN $1; END';
+CREATE DOMAIN mine AS text CHECK (audit_restore.own(value));
+CREATE TABLE trap (id mine PRIMARY KEY, a mine, b text GENERATED ALWAYS AS (same(a)) STORED);
+CREATE INDEX ON trap (same(a));
+ALTER TABLE trap ENABLE ROW LEVEL SECURITY;
+ALTER TABLE trap FORCE ROW LEVEL SECURITY;
+CREATE POLICY trap ON trap USING (own(a));
+SELECT architect.audit_enable('trap');
+INSERT INTO trap VALUES ('x', '1');
+ALTER TABLE trap RENAME a TO c;
+UPDATE trap SET c = '2';
 RESET SESSION AUTHORIZATION;
+SELECT version, record FROM architect.audit_history('trap', 'x');
+SELECT count(*) FROM architect.audit_undo_plan((SELECT max(transaction_id) FROM architect.audit_log));
+SELECT architect.audit_erase('trap', 'x', '{b}');
+SELECT architect.audit_restore('trap', 'x', 1);
+
 SET client_min_messages = warning;
 DROP SCHEMA audit_restore CASCADE;
 DROP EXTENSION pg_architect CASCADE;
