@@ -86,6 +86,27 @@ DELETE FROM late;
 SELECT architect.audit_restore('late', '1', 1);
 TABLE late;
 
+-- Where the key was changed since, the log names other rows, and nothing that is older can be set back.
+CREATE TABLE turned (id integer PRIMARY KEY, code text NOT NULL UNIQUE, a text);
+SELECT architect.audit_enable('turned');
+INSERT INTO turned VALUES (1, '2', 'a'), (2, '1', 'b');
+UPDATE turned SET a = 'x' WHERE id = 1;
+SELECT transaction_id AS wrong FROM architect.audit_log WHERE table_name = 'turned' AND operation = 'UPDATE' \gset
+SELECT architect.audit_enable('turned', key => '{code}');
+-- fails: for this key
+SELECT * FROM architect.audit_undo_plan(:'wrong');
+SELECT architect.audit_undo(:'wrong', force => true);
+SELECT architect.audit_restore('turned', '1', 1);
+UPDATE turned SET a = 'y' WHERE code = '1';
+DELETE FROM turned WHERE code = '1';
+SELECT version, operation, record FROM architect.audit_history('turned', '1');
+SELECT architect.audit_restore('turned', '1', 3);
+SELECT * FROM turned ORDER BY id;
+-- With the former key it goes again.
+SELECT architect.audit_enable('turned');
+SELECT architect.audit_undo(:'wrong');
+SELECT * FROM turned ORDER BY id;
+
 -- fails: no such version, no such record, not the owner, a table never audited, a partition
 SELECT architect.audit_restore('late', '1', 99);
 SELECT architect.audit_restore('late', '1', 0);

@@ -216,10 +216,11 @@ add_event(KeyHistory *history, Tenure *tenure, AuditLogRow *row)
 }
 
 /*
- * Cuts what happened under the key into tenures.
+ * Cuts what happened under the key into tenures.  Where the log came to name rows
+ * by other columns, it is another row from there on.
  */
 static void
-find_tenures(KeyHistory *history, List *rows)
+find_tenures(LifeSearch *search, KeyHistory *history, List *rows)
 {
 	AuditLogRow *overlap = NULL;	/* the event since which two rows may hold the key */
 
@@ -229,6 +230,8 @@ find_tenures(KeyHistory *history, List *rows)
 		bool		arrives = arrives_at(row, history->key);
 		Tenure	   *tenure;
 
+		if (i > 0 && architect_audit_renames_rows(search->target, ((AuditLogRow *) list_nth(rows, i - 1))->id, row->id))
+			history->open = NIL;
 		if (is_table_truncate(row))
 		{
 			add_truncate(history, row);
@@ -276,7 +279,7 @@ key_history(LifeSearch *search, const char *key)
 	history = palloc0(sizeof(KeyHistory));
 	history->key = key;
 	search->keys = lappend(search->keys, history);
-	find_tenures(history, read_key(search, key));
+	find_tenures(search, history, read_key(search, key));
 	return history;
 }
 

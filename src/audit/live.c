@@ -232,13 +232,13 @@ architect_audit_live_column(LiveTable *table, const char *name, int length)
 /*
  * Raises: the log names a row in a way that the present key does not.
  */
-static void
-refuse_key(LiveTable *table, const char *record_id)
+void
+architect_audit_refuse_key(LiveTable *table, const char *record_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("record \"%s\" of table %s was logged under another key", record_id, table->name),
-			 errdetail("The key of the table now has %d columns.", table->nkeys),
+			 errdetail("Its rows were named by other columns then, or by values of another type."),
 			 errhint("Set the row back by hand.")));
 }
 
@@ -255,16 +255,16 @@ architect_audit_key_texts(LiveTable *table, const char *record_id)
 		return list_make1(unconstify(char *, record_id));
 
 	if (record_id[0] != '[')
-		refuse_key(table, record_id);
+		architect_audit_refuse_key(table, record_id);
 	array = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(record_id)));
 	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_COUNT(array) != table->nkeys)
-		refuse_key(table, record_id);
+		architect_audit_refuse_key(table, record_id);
 	for (int i = 0; i < table->nkeys; i++)
 	{
 		JsonbValue *element = getIthJsonbValueFromContainer(&array->root, i);
 
 		if (element->type != jbvString)
-			refuse_key(table, record_id);
+			architect_audit_refuse_key(table, record_id);
 		texts = lappend(texts, pnstrdup(element->val.string.val, element->val.string.len));
 	}
 	return texts;

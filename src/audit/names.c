@@ -85,6 +85,55 @@ architect_audit_past_names(Oid relid, int32 table_id)
 	return architect_audit_read_target(relid, NULL, "read the log of");
 }
 
+/*
+ * True when the log named rows by another key at some moment between these shapes.
+ */
+static bool
+is_key_changed(const AuditShape *earlier, const AuditShape *later)
+{
+	const AuditShape *audited = NULL;
+
+	for (const AuditShape *shape = earlier; shape <= later; shape++)
+	{
+		if (shape->capture == NULL)
+			continue;
+		if (audited != NULL && architect_audit_has_other_key(audited, shape))
+			return true;
+		audited = shape;
+	}
+	return false;
+}
+
+/*
+ * True when a record_id means another row at the second of these ids of the log
+ * than at the first; target may be NULL.
+ */
+bool
+architect_audit_renames_rows(AuditTarget *target, int64 earlier, int64 later)
+{
+	return target != NULL &&
+		is_key_changed(architect_audit_shape_at(target, earlier), architect_audit_shape_at(target, later));
+}
+
+/*
+ * True when the record_id of this event means another row by now; target may be
+ * NULL.
+ */
+bool
+architect_audit_is_renamed_row(AuditTarget *target, const AuditLogRow *event)
+{
+	const AuditShape *shape;
+	const AuditShape *last;
+
+	if (target == NULL || event->record_id == NULL)
+		return false;
+	shape = architect_audit_shape_at(target, event->id);
+	last = &target->shapes[target->nshapes - 1];
+	if (shape->capture != NULL && last->capture != NULL && strcmp(shape->origin, last->origin) == 0)
+		return architect_audit_has_other_key(shape, last);
+	return is_key_changed(shape, last);
+}
+
 static AuditShapeColumn *
 find_column(AuditShape *shape, const AuditField *field)
 {

@@ -115,6 +115,8 @@ extern struct AuditTarget *architect_audit_past_names(Oid relid, int32 table_id)
 extern void architect_audit_rename_event(struct AuditTarget *target, AuditLogRow *event);
 extern AuditRecord *architect_audit_rename_back(struct AuditTarget *target, const AuditLogRow *event,
 												AuditRecord *record);
+extern bool architect_audit_renames_rows(struct AuditTarget *target, int64 earlier, int64 later);
+extern bool architect_audit_is_renamed_row(struct AuditTarget *target, const AuditLogRow *event);
 extern bool architect_audit_is_gone(AuditField *field);
 
 /* life.c */

@@ -156,6 +156,8 @@ architect_audit_restore(PG_FUNCTION_ARGS)
 				 errdetail("Its log begins later, or has a gap, or had values removed."),
 				 errhint("architect.audit_history shows what the log has of it; set the row back by hand.")));
 
+	if (architect_audit_is_renamed_row(table->names, version->event))
+		architect_audit_refuse_key(table, asked_for);
 	record_id = find_record_id(version, asked_for);
 	live = architect_audit_live_rows(table, list_make1(record_id), true);
 	step = make_step(table, version, record_id, live != NIL ? linitial(live) : NULL);

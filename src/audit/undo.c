@@ -96,8 +96,11 @@ read_transaction(Undo *undo, LOCKMODE lockmode)
 	foreach(cell, undo->events)
 	{
 		AuditLogRow *event = lfirst(cell);
+		LiveTable  *table = architect_audit_undo_table(undo, event->table_id);
 
-		architect_audit_rename_event(architect_audit_undo_table(undo, event->table_id)->names, event);
+		if (architect_audit_is_renamed_row(table->names, event))
+			architect_audit_refuse_key(table, event->record_id);
+		architect_audit_rename_event(table->names, event);
 	}
 }
 

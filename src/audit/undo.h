@@ -151,6 +151,7 @@ extern const char *architect_audit_number_name(LiveTable *table);
 extern LiveTable *architect_audit_live_table(Oid relid, int32 table_id);
 extern LiveColumn *architect_audit_live_column(LiveTable *table, const char *name, int length);
 extern List *architect_audit_live_rows(LiveTable *table, List *record_ids, bool lock);
+extern void architect_audit_refuse_key(LiveTable *table, const char *record_id);
 extern List *architect_audit_key_texts(LiveTable *table, const char *record_id);
 
 extern List *architect_audit_query_rows(LiveTable *table, const char *query, bool read_only);
