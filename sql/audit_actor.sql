@@ -172,6 +172,14 @@ INSERT INTO audit_actor.item VALUES (61);
 RESET SESSION AUTHORIZATION;
 SELECT record_id, changed_by FROM architect.audit_log WHERE record_id LIKE '6_' ORDER BY record_id;
 
+-- What the log says of an event itself, an application cannot say.
+BEGIN;
+SELECT architect.audit_set_actor('gina', '{"partition": "p", "updated_row": {"id": 1}, "step": 7}');
+UPDATE audit_actor.item SET id = 70 WHERE id = 60;
+TRUNCATE audit_actor.item;
+COMMIT;
+SELECT operation, context FROM architect.audit_log WHERE changed_by = 'gina' ORDER BY id;
+
 SET client_min_messages = warning;
 DROP SCHEMA audit_actor CASCADE;
 DROP EXTENSION pg_architect CASCADE;

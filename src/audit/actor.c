@@ -175,7 +175,20 @@ forget_session_user_name(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * Makes what the log says of this transaction's changes from here on.
+ * Returns a context without the member of this name, which may be 0 already.
+ */
+static Datum
+take_out(Datum context, const char *name)
+{
+	if (DatumGetPointer(context) == NULL ||
+		getKeyJsonValueFromContainer(&DatumGetJsonbP(context)->root, name, strlen(name), NULL) == NULL)
+		return context;
+	return DirectFunctionCall2(jsonb_delete, context, CStringGetTextDatum(name));
+}
+
+/*
+ * Makes what the log says of this transaction's changes from here on.  What the
+ * application says must not pass for what we say ourselves.
  */
 static void
 resolve(void)
@@ -185,7 +198,8 @@ resolve(void)
 
 	changed_by_value = has_name ? actor->name : get_session_user_name();
 	session_role_value = has_name ? get_session_user_name() : (Datum) 0;
-	context_value = merge_contexts(actor != NULL ? actor->context : (Datum) 0, session_context());
+	context_value = merge_contexts(actor != NULL ? take_out(actor->context, AUDIT_CONTEXT_ROW) : (Datum) 0,
+								   session_context());
 	MemoryContextSwitchTo(caller);
 	resolved = true;
 }
@@ -214,6 +228,18 @@ architect_audit_context_with(Jsonb *more)
 	if (!resolved)
 		resolve();
 	return merge_contexts(context_value, JsonbPGetDatum(more));
+}
+
+/*
+ * Returns this transaction's context without the member that would name a partition;
+ * 0 for none.
+ */
+Datum
+architect_audit_context_of_whole(void)
+{
+	if (!resolved)
+		resolve();
+	return take_out(context_value, AUDIT_CONTEXT_PARTITION);
 }
 
 /*

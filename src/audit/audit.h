@@ -28,6 +28,9 @@
  */
 #define AUDIT_CONTEXT_ROW "updated_row"
 
+/* And under this one that of a TRUNCATE the partition, where it was not all of the table. */
+#define AUDIT_CONTEXT_PARTITION "partition"
+
 /* What a masked value looks like in the log. */
 #define AUDIT_MASK "***"
 
@@ -122,6 +125,7 @@ extern void architect_audit_actor(Datum *changed_by, Datum *session_role, Datum 
 extern Jsonb *architect_audit_make_context(const char *name, const char *value);
 extern Jsonb *architect_audit_make_row_context(Jsonb *row);
 extern Datum architect_audit_context_with(Jsonb *more);
+extern Datum architect_audit_context_of_whole(void);
 extern void architect_audit_actor_init(void);
 
 /* condition.c */

@@ -135,7 +135,7 @@ make_query(AuditTarget *target, const AuditEventFilter *filter, ParamListInfo pa
 						   " context -> '" AUDIT_CONTEXT_ROW "',"
 						   " CASE WHEN operation = 'GAP' THEN context ->> 'gap' END,"
 						   " CASE WHEN operation = 'GAP' THEN context ->> 'detail'"
-						   "      WHEN operation = 'TRUNCATE' THEN context ->> 'partition' END"
+						   "      WHEN operation = 'TRUNCATE' THEN context ->> '" AUDIT_CONTEXT_PARTITION "' END"
 						   " FROM " ARCHITECT_SCHEMA ".audit_log WHERE table_id = $1");
 	if (filter->since != NULL)
 	{

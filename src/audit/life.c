@@ -62,7 +62,7 @@ is_partition_truncate(const AuditLogRow *row)
 
 	return is_table_truncate(row) && !row->nulls[LOG_CONTEXT] &&
 		getKeyJsonValueFromContainer(&DatumGetJsonbP(row->values[LOG_CONTEXT])->root,
-									 "partition", strlen("partition"), &value) != NULL;
+									 AUDIT_CONTEXT_PARTITION, strlen(AUDIT_CONTEXT_PARTITION), &value) != NULL;
 }
 
 static bool

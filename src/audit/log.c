@@ -338,6 +338,8 @@ architect_audit_append(AuditTable *table, const AuditEvent *event)
 	architect_audit_actor(&changed_by, &session_role, &context);
 	if (event->context != NULL)
 		context = architect_audit_context_with(event->context);
+	else if (event->operation == AUDIT_OPERATION_TRUNCATE && event->record_id == NULL)
+		context = architect_audit_context_of_whole();
 
 	row = next_pending();
 	row->changed_at = GetCurrentTimestamp();

@@ -150,7 +150,7 @@ name_partition(Relation partition)
 												  RelationGetRelationName(partition));
 
 	architect_audit_unpin(pin_level);
-	return architect_audit_make_context("partition", name);
+	return architect_audit_make_context(AUDIT_CONTEXT_PARTITION, name);
 }
 
 /*
