@@ -22,7 +22,7 @@
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
-#include "parser/parsetree.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -309,6 +309,7 @@ estimate_rows(Oid relid)
 	double		rows = 0;
 	ListCell   *cell;
 
+	LockRelationOid(relid, AccessShareLock);
 	foreach(cell, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
 		Relation	rel = relation_open(lfirst_oid(cell), NoLock);
