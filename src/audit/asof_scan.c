@@ -250,22 +250,28 @@ start(AsOfScan *state)
 }
 
 /*
- * Returns the next row, taken apart as far as it is needed: expressions over this
- * kind of node take that for granted.
+ * Returns the next row in the node's own slot, as far as it is asked for: parents
+ * count on a virtual tuple.  Values stay where they are.
  */
 static TupleTableSlot *
 next_row(ScanState *node)
 {
 	AsOfScan   *state = (AsOfScan *) node;
+	TupleTableSlot *slot = ExecClearTuple(node->ss_ScanTupleSlot);
 	TupleTableSlot *row;
 
 	if (state->as_of == NULL)
 		start(state);
 	row = architect_audit_next_as_of(state->as_of);
 	if (row == NULL)
-		return ExecClearTuple(node->ss_ScanTupleSlot);
+		return slot;
+
 	slot_getsomeattrs(row, state->last_column);
-	return row;
+	memcpy(slot->tts_values, row->tts_values, state->last_column * sizeof(Datum));
+	memcpy(slot->tts_isnull, row->tts_isnull, state->last_column * sizeof(bool));
+	memset(slot->tts_isnull + state->last_column, true,
+		   (slot->tts_tupleDescriptor->natts - state->last_column) * sizeof(bool));
+	return ExecStoreVirtualTuple(slot);
 }
 
 /*
