@@ -56,6 +56,7 @@ struct AuditAsOf
 	bool	   *unknown;		/* columns that the log does not tell of, at the moment */
 	bool		has_unknown;
 	bool		is_empty;		/* no record has changed since */
+	bool		is_plain;		/* reading values looks at no setting and runs nobody's code */
 	TupleTableSlot *slot;		/* a row of the result that is not as it is in the table */
 
 	/* How far it has come. */
@@ -204,11 +205,13 @@ find_unknown_columns(AuditAsOf *as_of)
 	TupleDesc	desc = RelationGetDescr(as_of->root);
 	AuditShape *then = shape_then(as_of->target);
 
+	as_of->is_plain = true;
 	as_of->unknown = palloc0(desc->natts * sizeof(bool));
 	for (int i = 0; i < desc->natts; i++)
 	{
 		char	   *name = as_of->readers[i].name;
 
+		as_of->is_plain &= name == NULL || as_of->readers[i].is_plain;
 		as_of->unknown[i] = name != NULL && !architect_is_virtual(desc, i);
 		for (int j = 0; name != NULL && j < then->ncolumns; j++)
 		{
@@ -254,7 +257,8 @@ apply_image(AuditAsOf *as_of, Jsonb *image)
 	JsonbValue	value;
 	AuditReading reading;
 
-	architect_audit_begin_reading(as_of->target, &reading);
+	if (!as_of->is_plain)
+		architect_audit_begin_reading(as_of->target, &reading);
 	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
 	{
 		int			column;
@@ -267,7 +271,8 @@ apply_image(AuditAsOf *as_of, Jsonb *image)
 			slot->tts_values[column] = architect_audit_read_column(&as_of->readers[column], image, &value,
 																   &slot->tts_isnull[column]);
 	}
-	architect_audit_end_reading(&reading);
+	if (!as_of->is_plain)
+		architect_audit_end_reading(&reading);
 }
 
 /*

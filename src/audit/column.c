@@ -6,10 +6,23 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 
 #include "audit/replay.h"
+
+/*
+ * True for the types that value.c writes without an output function.
+ */
+static bool
+is_plain(Oid type)
+{
+	AuditType	described;
+
+	architect_audit_describe_type(&described, type, CurrentMemoryContext);
+	return described.type == type && described.kind != AUDIT_TYPE_OUTPUT;
+}
 
 /*
  * Returns a reader for each column of the table, allocated here.
@@ -32,6 +45,7 @@ architect_audit_column_readers(Relation rel)
 		readers[i].name_length = strlen(readers[i].name);
 		readers[i].type = attribute->atttypid;
 		readers[i].typmod = attribute->atttypmod;
+		readers[i].is_plain = is_plain(attribute->atttypid);
 		getTypeInputInfo(attribute->atttypid, &function, &readers[i].io_param);
 		fmgr_info(function, &readers[i].input);
 	}
@@ -105,8 +119,16 @@ architect_audit_read_column(AuditColumnReader *reader, Jsonb *image, JsonbValue 
 		return (Datum) 0;
 	}
 	*isnull = false;
+
+	/* The common ones without a detour. */
 	if (reader->type == JSONBOID)
 		return JsonbPGetDatum(JsonbValueToJsonb(value));
+	if (reader->type == NUMERICOID && reader->typmod == -1 && value->type == jbvNumeric)
+		return NumericGetDatum(value->val.numeric);
+	if (reader->type == TEXTOID && value->type == jbvString)
+		return PointerGetDatum(cstring_to_text_with_len(value->val.string.val, value->val.string.len));
+	if (reader->type == NUMERICOID && value->type == jbvNumeric)
+		return DirectFunctionCall2(numeric, NumericGetDatum(value->val.numeric), Int32GetDatum(reader->typmod));
 	return read_text(reader, text_of(value));
 }
 

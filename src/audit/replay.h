@@ -118,6 +118,7 @@ typedef struct AuditColumnReader
 	int			name_length;
 	Oid			type;
 	int32		typmod;
+	bool		is_plain;		/* reading it looks at no setting and runs nobody's code */
 	Oid			io_param;
 	FmgrInfo	input;
 } AuditColumnReader;
