@@ -32,7 +32,7 @@ CREATE DOMAIN positive AS integer CHECK (value > 0);
 CREATE TABLE typed (
     "Key ""1""" integer, key2 timestamptz, b boolean, i2 smallint, i8 bigint, n numeric, n2 numeric(10, 3),
     f4 real, f8 double precision, t text, v varchar(5), c char(4), c1 "char", ba bytea, d date, ti time, tz timetz,
-    ts timestamp, iv interval, m money, u uuid, j json, jb jsonb, x xml, ip inet, bi bit(3), vb bit varying(8),
+    ts timestamp, iv interval, m money, u uuid, j json, jb jsonb, x text, ip inet, bi bit(3), vb bit varying(8),
     ia integer[], ta text[], r int4range, tr tstzrange, mr int4multirange, e mood, p pair, pa pair[], po positive,
     pt point, rc regclass, nm name, "select" text,
     PRIMARY KEY ("Key ""1""", key2));
