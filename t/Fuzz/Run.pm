@@ -43,13 +43,14 @@ sub new
 sub connect
 {
 	my ($self, $name, $user) = @_;
-	return Fuzz::Session->new(name => $name, connection => "$self->{connection} user=$user", transcript => $self->{out});
+	my $connection = $self->{connection} . ($user ? " user=$user" : '');
+	return Fuzz::Session->new(name => $name, connection => $connection, transcript => $self->{out});
 }
 
 sub start
 {
 	my ($self) = @_;
-	my $admin = $self->{admin} = $self->connect('admin', 'postgres');
+	my $admin = $self->{admin} = $self->connect('admin');
 
 	$admin->value(<<"SQL");
 $pinned
