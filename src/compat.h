@@ -51,15 +51,15 @@ architect_insert_index_entries(ResultRelInfo *relation, TupleTableSlot *slot,
 }
 
 /*
- * Brackets inserts into an index.  From 17 on an access method may keep a buffer
- * pinned in between, which an error releases behind its back.
+ * Brackets inserts into an index.  What an access method keeps from one insert to
+ * the next points into the open index, so it must not outlive the bracket.  From 17
+ * on it may keep a buffer pinned as well.
  */
 static inline Relation
 architect_begin_index_inserts(Oid index, IndexInfo *info)
 {
-#if PG_VERSION_NUM >= 170000
 	info->ii_AmCache = NULL;
-#endif
+	info->ii_Context = CurrentMemoryContext;
 	return index_open(index, RowExclusiveLock);
 }
 
