@@ -12,7 +12,6 @@
 #include "access/tableam.h"
 #include "access/tupconvert.h"
 #include "catalog/pg_type.h"
-#include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -144,23 +143,9 @@ take_event(const AuditLogEvent *event, void *argument)
 static TimestampTz
 after_commits(TimestampTz at)
 {
-	int			pin_level = architect_audit_pin(AUDIT_PIN_QUERY);
-	Oid			types[] = {TIMESTAMPTZOID};
-	Datum		values[] = {TimestampTzGetDatum(at)};
-	bool		isnull = true;
-	Datum		latest = (Datum) 0;
-
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT max(committed_at) FROM " ARCHITECT_SCHEMA ".audit_commits"
-							  " WHERE committed_at > $1 AND committed_at <> 'infinity' AND began_at <= $1",
-							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the times of commits");
-	latest = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (!isnull)
-		at = DatumGetTimestampTz(latest);
-	SPI_finish();
-	architect_audit_unpin(pin_level);
-	return at;
+	return architect_audit_query_time("SELECT max(committed_at) FROM " ARCHITECT_SCHEMA ".audit_commits"
+									  " WHERE committed_at > $1 AND committed_at <> 'infinity' AND began_at <= $1",
+									  TIMESTAMPTZOID, TimestampTzGetDatum(at), at);
 }
 
 static void
@@ -231,20 +216,6 @@ find_unknown_columns(AuditAsOf *as_of)
 	}
 }
 
-static int
-find_column(AuditAsOf *as_of, const JsonbValue *key)
-{
-	for (int i = 0; i < RelationGetDescr(as_of->root)->natts; i++)
-	{
-		AuditColumnReader *reader = &as_of->readers[i];
-
-		if (reader->name != NULL && reader->name_length == key->val.string.len &&
-			memcmp(reader->name, key->val.string.val, key->val.string.len) == 0)
-			return i;
-	}
-	return -1;
-}
-
 /*
  * Puts the columns that an image has into the row of the result.
  */
@@ -265,7 +236,7 @@ apply_image(AuditAsOf *as_of, Jsonb *image)
 
 		if (token != WJB_KEY)
 			continue;
-		column = find_column(as_of, &value);
+		column = architect_audit_find_reader(as_of->readers, slot->tts_tupleDescriptor->natts, &value);
 		(void) JsonbIteratorNext(&iterator, &value, true);
 		if (column >= 0)
 			slot->tts_values[column] = architect_audit_read_column(&as_of->readers[column], image, &value,
@@ -331,20 +302,14 @@ lost_row(AuditAsOf *as_of, AuditChange *record)
 }
 
 /*
- * Starts to read a table or a partition; NULL if it has no rows of its own.
+ * Starts to read a table or a partition.
  */
 static AsOfPart *
 begin_part(AuditAsOf *as_of, Oid relid)
 {
 	Relation	rel = table_open(relid, AccessShareLock);
-	AsOfPart   *part;
+	AsOfPart   *part = palloc0(sizeof(AsOfPart));
 
-	if (rel->rd_rel->relkind != RELKIND_RELATION)
-	{
-		table_close(rel, NoLock);
-		return NULL;
-	}
-	part = palloc0(sizeof(AsOfPart));
 	part->relation = rel;
 	part->table = architect_audit_capture_of(rel);
 	part->map = convert_tuples_by_name(RelationGetDescr(rel), RelationGetDescr(as_of->root));
@@ -412,7 +377,6 @@ next_live_row(AuditAsOf *as_of)
 			caller = MemoryContextSwitchTo(as_of->context);
 			as_of->part = begin_part(as_of, list_nth_oid(as_of->tables, as_of->next_table++));
 			MemoryContextSwitchTo(caller);
-			continue;
 		}
 		row = next_of_part(as_of, as_of->part);
 		if (row != NULL)

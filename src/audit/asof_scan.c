@@ -10,7 +10,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "catalog/pg_inherits.h"
 #include "executor/executor.h"
 #include "executor/execExpr.h"
 #include "executor/nodeCustom.h"
@@ -22,7 +21,6 @@
 #include "optimizer/pathnode.h"
 #include "optimizer/paths.h"
 #include "optimizer/restrictinfo.h"
-#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -307,26 +305,6 @@ rescan(CustomScanState *node)
 }
 
 /*
- * Rows that the table has by its statistics.
- */
-static double
-estimate_rows(Oid relid)
-{
-	double		rows = 0;
-	ListCell   *cell;
-
-	LockRelationOid(relid, AccessShareLock);
-	foreach(cell, find_all_inheritors(relid, AccessShareLock, NULL))
-	{
-		Relation	rel = relation_open(lfirst_oid(cell), NoLock);
-
-		rows += Max(rel->rd_rel->reltuples, 0);
-		relation_close(rel, NoLock);
-	}
-	return Max(rows, 1);
-}
-
-/*
  * architect._audit_as_of_support(): as a side effect of asking for it, the planner
  * has loaded the library before it looks for paths.
  */
@@ -342,7 +320,10 @@ architect_audit_as_of_support(PG_FUNCTION_ARGS)
 
 		if (call != NULL && OidIsValid(table_of_call(call)))
 		{
-			rows->rows = estimate_rows(table_of_call(call));
+			Relation	rel = relation_open(table_of_call(call), AccessShareLock);
+
+			rows->rows = Max(architect_audit_estimate_rows(rel), 1);
+			relation_close(rel, NoLock);
 			PG_RETURN_POINTER(request);
 		}
 	}

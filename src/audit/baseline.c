@@ -65,9 +65,7 @@ architect_audit_baseline(PG_FUNCTION_ARGS)
 	{
 		Relation	rel = table_open(lfirst_oid(cell), NoLock);
 
-		if (rel->rd_rel->relkind == RELKIND_RELATION)
-			count += architect_audit_capture_rows(architect_audit_capture_of(rel), rel,
-												  AUDIT_OPERATION_BASELINE);
+		count += architect_audit_capture_rows(architect_audit_capture_of(rel), rel, AUDIT_OPERATION_BASELINE);
 		table_close(rel, NoLock);
 	}
 	architect_audit_store_pending();

@@ -53,6 +53,21 @@ architect_audit_column_readers(Relation rel)
 }
 
 /*
+ * Returns the place of the column of this name, or -1.
+ */
+int
+architect_audit_find_reader(AuditColumnReader *readers, int nreaders, const JsonbValue *name)
+{
+	for (int i = 0; i < nreaders; i++)
+	{
+		if (readers[i].name != NULL && readers[i].name_length == name->val.string.len &&
+			memcmp(readers[i].name, name->val.string.val, name->val.string.len) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/*
  * The text that a type's input function takes.
  */
 static char *

@@ -67,20 +67,6 @@ architect_audit_wide_hash(text *id)
 	return hash_bytes_extended((unsigned char *) VARDATA_ANY(id), VARSIZE_ANY_EXHDR(id), 0);
 }
 
-static bool
-is_untold(AuditFingerprints *fingerprints, const JsonbValue *name)
-{
-	ListCell   *cell;
-
-	foreach(cell, fingerprints->untold)
-	{
-		if (strlen(lfirst(cell)) == name->val.string.len &&
-			memcmp(lfirst(cell), name->val.string.val, name->val.string.len) == 0)
-			return true;
-	}
-	return false;
-}
-
 static uint64
 hash_value(Jsonb *image, const JsonbValue *name, const JsonbValue *value)
 {
@@ -125,7 +111,7 @@ sum_of(AuditFingerprints *fingerprints, Jsonb *image, bool *is_doubtful)
 		if (token != WJB_KEY)
 			continue;
 		(void) JsonbIteratorNext(&iterator, &value, true);
-		if (name.val.string.len == 0 || is_untold(fingerprints, &name))
+		if (name.val.string.len == 0 || architect_audit_is_in_list(fingerprints->untold, &name))
 			continue;
 		if (value.type == jbvNull &&
 			architect_audit_is_erased(image, name.val.string.val, name.val.string.len))

@@ -44,6 +44,30 @@ column_value(int column, bool *isnull)
 }
 
 /*
+ * Runs a query of ours that gives one time for one argument; returns it, or
+ * if_null where it gives none.
+ */
+TimestampTz
+architect_audit_query_time(const char *query, Oid type, Datum value, TimestampTz if_null)
+{
+	int			pin_level = architect_audit_pin(AUDIT_PIN_QUERY);
+	TimestampTz result = if_null;
+	bool		isnull;
+
+	SPI_connect();
+	if (query_row(query, 1, &type, &value))
+	{
+		Datum		time = column_value(1, &isnull);
+
+		if (!isnull)
+			result = DatumGetTimestampTz(time);
+	}
+	SPI_finish();
+	architect_audit_unpin(pin_level);
+	return result;
+}
+
+/*
  * Returns the moment that it was this time.
  */
 AuditMoment *
@@ -151,16 +175,12 @@ architect_audit_after(const AuditMoment *moment, int first_parameter)
 void
 architect_audit_moment_parameters(const AuditMoment *moment, Oid *types, Datum *values)
 {
-	types[0] = TEXTOID;
-	values[0] = moment->snapshot != NULL ? CStringGetTextDatum(moment->snapshot) :
-		CStringGetTextDatum(timestamptz_to_str(moment->at));
+	bool		is_mark = moment->snapshot != NULL;
+
+	types[0] = is_mark ? TEXTOID : TIMESTAMPTZOID;
+	values[0] = is_mark ? CStringGetTextDatum(moment->snapshot) : TimestampTzGetDatum(moment->at);
 	types[1] = get_array_type(XID8OID);
 	values[1] = moment->late;
-	if (moment->snapshot == NULL)
-	{
-		types[0] = TIMESTAMPTZOID;
-		values[0] = TimestampTzGetDatum(moment->at);
-	}
 }
 
 /*

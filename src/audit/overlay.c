@@ -48,6 +48,22 @@ is_named(const JsonbValue *value, const char *name, int length)
 }
 
 /*
+ * True when the list of names (char *) has this one.
+ */
+bool
+architect_audit_is_in_list(List *names, const JsonbValue *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, names)
+	{
+		if (is_named(name, lfirst(cell), strlen(lfirst(cell))))
+			return true;
+	}
+	return false;
+}
+
+/*
  * The name of the column that an element of the list is about; sets whether it was
  * erased, or else holds JSON null.
  */

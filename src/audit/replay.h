@@ -161,11 +161,13 @@ extern bool architect_audit_has_other_key(const AuditShape *left, const AuditSha
 extern void architect_audit_begin_reading(AuditTarget *target, AuditReading *reading);
 extern void architect_audit_end_reading(AuditReading *reading);
 extern List *architect_audit_tables_of(Relation root);
+extern double architect_audit_estimate_rows(Relation root);
 extern AuditTable *architect_audit_capture_of(Relation rel);
 extern AuditShape *architect_audit_shape_at(AuditTarget *target, int64 log_id);
 
 /* moment.c */
 extern AuditMoment *architect_audit_moment_at(TimestampTz at);
+extern TimestampTz architect_audit_query_time(const char *query, Oid type, Datum value, TimestampTz if_null);
 extern AuditMoment *architect_audit_moment_of_mark(const char *name);
 extern char *architect_audit_after(const AuditMoment *moment, int first_parameter);
 extern void architect_audit_moment_parameters(const AuditMoment *moment, Oid *types, Datum *values);
@@ -184,6 +186,7 @@ extern void architect_audit_unseen_suspects(AuditFingerprints *fingerprints,
 
 /* overlay.c */
 extern JsonbValue *architect_audit_get(Jsonb *image, const char *name, int length, JsonbValue *value);
+extern bool architect_audit_is_in_list(List *names, const JsonbValue *name);
 extern bool architect_audit_is_json_null(Jsonb *image, const char *name, int length);
 extern bool architect_audit_is_erased(Jsonb *image, const char *name, int length);
 extern bool architect_audit_equal(JsonbValue *left, JsonbValue *right);
@@ -193,6 +196,7 @@ extern Jsonb *architect_audit_present(Jsonb *image, AuditShape *shape);
 
 /* column.c */
 extern AuditColumnReader *architect_audit_column_readers(Relation rel);
+extern int	architect_audit_find_reader(AuditColumnReader *readers, int nreaders, const JsonbValue *name);
 extern Datum architect_audit_read_column(AuditColumnReader *reader, Jsonb *image, JsonbValue *value, bool *isnull);
 
 extern bool architect_audit_type_changed(AuditTarget *target, AuditColumnReader *reader);

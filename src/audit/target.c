@@ -126,32 +126,6 @@ read_shapes(AuditTarget *target, const AuditMoment *moment)
 }
 
 /*
- * Returns the time before which retention has removed log rows of the table;
- * DT_NOBEGIN if it has not.
- */
-static TimestampTz
-read_removed_before(int32 table_id)
-{
-	Oid			types[] = {INT4OID};
-	Datum		values[] = {Int32GetDatum(table_id)};
-	TimestampTz removed_before = DT_NOBEGIN;
-	bool		isnull = true;
-	Datum		value = (Datum) 0;
-
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT removed_before FROM " ARCHITECT_SCHEMA ".audit_tables"
-							  " WHERE table_id OPERATOR(pg_catalog.=) $1",
-							  1, types, values, NULL, true, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not read the register");
-	if (SPI_processed > 0)
-		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (!isnull)
-		removed_before = DatumGetTimestampTz(value);
-	SPI_finish();
-	return removed_before;
-}
-
-/*
  * Opens the log of a table that the caller owns, and stores what is pending for
  * it; raises 42501 for others and 55000 for a table that was never audited.  The
  * purpose completes "cannot ...".
@@ -179,7 +153,9 @@ architect_audit_read_target(Oid relid, const AuditMoment *moment, const char *pu
 	if (target->table_id != 0)
 	{
 		read_shapes(target, moment);
-		target->removed_before = read_removed_before(target->table_id);
+		target->removed_before =
+			architect_audit_query_time("SELECT removed_before FROM " ARCHITECT_SCHEMA ".audit_tables"
+									   " WHERE table_id = $1", INT4OID, Int32GetDatum(target->table_id), DT_NOBEGIN);
 	}
 	if (target->nshapes == 0)
 		ereport(ERROR,
@@ -252,14 +228,42 @@ architect_audit_capture_of(Relation rel)
 }
 
 /*
- * The table itself, or its partitions at every level.
+ * Returns the tables that hold the rows: the table itself, or its partitions at
+ * the bottom, locked.
  */
 List *
 architect_audit_tables_of(Relation root)
 {
+	List	   *tables = NIL;
+	ListCell   *cell;
+
 	if (root->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
 		return list_make1_oid(RelationGetRelid(root));
-	return find_all_inheritors(RelationGetRelid(root), AccessShareLock, NULL);
+	foreach(cell, find_all_inheritors(RelationGetRelid(root), AccessShareLock, NULL))
+	{
+		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION)
+			tables = lappend_oid(tables, lfirst_oid(cell));
+	}
+	return tables;
+}
+
+/*
+ * The rows of a table by its statistics.
+ */
+double
+architect_audit_estimate_rows(Relation root)
+{
+	double		rows = 0;
+	ListCell   *cell;
+
+	foreach(cell, architect_audit_tables_of(root))
+	{
+		Relation	rel = relation_open(lfirst_oid(cell), AccessShareLock);
+
+		rows += Max(rel->rd_rel->reltuples, 0);
+		relation_close(rel, NoLock);
+	}
+	return rows;
 }
 
 /*

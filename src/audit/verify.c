@@ -216,15 +216,8 @@ untold_columns(AuditTarget *target, int64 since)
 static bool
 is_untold(Verify *verify, Jsonb *logged, const JsonbValue *name)
 {
-	ListCell   *cell;
-
-	foreach(cell, verify->untold_columns)
-	{
-		if (strlen(lfirst(cell)) == name->val.string.len &&
-			memcmp(lfirst(cell), name->val.string.val, name->val.string.len) == 0)
-			return true;
-	}
-	return architect_audit_is_erased(logged, name->val.string.val, name->val.string.len);
+	return architect_audit_is_in_list(verify->untold_columns, name) ||
+		architect_audit_is_erased(logged, name->val.string.val, name->val.string.len);
 }
 
 /* Stands for a value that cannot be read; known by its address. */
@@ -292,20 +285,11 @@ static bool
 is_same_in_present_type(Verify *verify, const JsonbValue *name, Jsonb *logged, JsonbValue *value,
 						Jsonb *live, JsonbValue *live_value)
 {
-	for (int i = 0; i < RelationGetDescr(verify->root)->natts; i++)
-	{
-		AuditColumnReader *reader = &verify->readers[i];
+	int			column = architect_audit_find_reader(verify->readers, RelationGetDescr(verify->root)->natts, name);
+	AuditColumnReader *reader = &verify->readers[column];
 
-		if (reader->name == NULL || reader->name_length != name->val.string.len ||
-			memcmp(reader->name, name->val.string.val, reader->name_length) != 0)
-			continue;
-		if (!architect_audit_type_changed(verify->target, reader))
-			return false;
-
-		return is_same_text(text_in_type(verify, reader, logged, value),
-							text_in_type(verify, reader, live, live_value));
-	}
-	return false;
+	return column >= 0 && architect_audit_type_changed(verify->target, reader) &&
+		is_same_text(text_in_type(verify, reader, logged, value), text_in_type(verify, reader, live, live_value));
 }
 
 /*
@@ -443,8 +427,7 @@ check_all_rows(Verify *verify)
 	{
 		Relation	rel = table_open(lfirst_oid(cell), AccessShareLock);
 
-		if (rel->rd_rel->relkind == RELKIND_RELATION)
-			check_rows(verify, rel);
+		check_rows(verify, rel);
 		table_close(rel, NoLock);
 	}
 }
@@ -509,23 +492,6 @@ count_passes(double records, int bytes)
 	return pg_nextpower2_32(1 + (uint32) Min(parts, 1023));
 }
 
-static double
-estimate_rows(Relation root)
-{
-	double		rows = 0;
-	ListCell   *cell;
-
-	foreach(cell, architect_audit_tables_of(root))
-	{
-		Relation	rel = table_open(lfirst_oid(cell), AccessShareLock);
-
-		if (rel->rd_rel->relkind == RELKIND_RELATION)
-			rows += Max(rel->rd_rel->reltuples, 0);
-		table_close(rel, NoLock);
-	}
-	return rows;
-}
-
 /*
  * Compares by fingerprints, as far as they can tell.
  */
@@ -533,7 +499,7 @@ static void
 find_suspects(Verify *verify)
 {
 	verify->suspects = suspects_create(CurrentMemoryContext, 64, NULL);
-	verify->passes = count_passes(estimate_rows(verify->root), FINGERPRINT_BYTES);
+	verify->passes = count_passes(architect_audit_estimate_rows(verify->root), FINGERPRINT_BYTES);
 	for (verify->pass = 0; verify->pass < verify->passes; verify->pass++)
 		run_fingerprint_pass(verify);
 }
@@ -544,7 +510,8 @@ find_suspects(Verify *verify)
 static void
 compare_images(Verify *verify)
 {
-	double		records = verify->suspects != NULL ? verify->suspects->members : estimate_rows(verify->root);
+	double		records = verify->suspects != NULL ? verify->suspects->members :
+		architect_audit_estimate_rows(verify->root);
 
 	verify->passes = count_passes(records, IMAGE_BYTES);
 	if (verify->passes > 1)
