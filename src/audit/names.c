@@ -134,8 +134,11 @@ architect_audit_is_renamed_row(AuditTarget *target, const AuditLogRow *event)
 	return is_key_changed(shape, last);
 }
 
-static AuditShapeColumn *
-find_column(AuditShape *shape, const AuditField *field)
+/*
+ * Returns the column of a shape that had this name, or NULL.
+ */
+AuditShapeColumn *
+architect_audit_shape_column(AuditShape *shape, const AuditField *field)
 {
 	for (int i = 0; i < shape->ncolumns; i++)
 	{
@@ -168,7 +171,7 @@ to_present(Jsonb *image, AuditShape *shape)
 	record = architect_audit_read_record(image);
 	for (int i = 0; i < record->count; i++)
 	{
-		AuditShapeColumn *column = find_column(shape, &record->fields[i]);
+		AuditShapeColumn *column = architect_audit_shape_column(shape, &record->fields[i]);
 
 		if (column == NULL)
 			continue;

@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/numeric.h"
 
 #include "audit/record.h"
@@ -92,6 +93,32 @@ read_mark(const JsonbValue *element, JsonbValue *name)
 	{
 		if (getKeyJsonValueFromContainer(element->val.binary.data, mark_names[mark],
 										 strlen(mark_names[mark]), name) != NULL)
+			return mark;
+	}
+	return AUDIT_MARK_NONE;
+}
+
+/*
+ * Returns what the image says of a column beside its value.
+ */
+AuditMark
+architect_audit_mark_of(Jsonb *image, const char *name, int length)
+{
+	JsonbValue	marks;
+
+	/* The empty key is the first, if it is there. */
+	if (image == NULL || JsonContainerSize(&image->root) == 0 || JBE_OFFLENFLD(image->root.children[0]) != 0 ||
+		getKeyJsonValueFromContainer(&image->root, "", 0, &marks) == NULL ||
+		marks.type != jbvBinary || !JsonContainerIsArray(marks.val.binary.data))
+		return AUDIT_MARK_NONE;
+
+	for (uint32 i = 0; i < JsonContainerSize(marks.val.binary.data); i++)
+	{
+		JsonbValue	named;
+		AuditMark	mark = read_mark(getIthJsonbValueFromContainer(marks.val.binary.data, i), &named);
+
+		if (named.type == jbvString && named.val.string.len == length &&
+			memcmp(named.val.string.val, name, length) == 0)
 			return mark;
 	}
 	return AUDIT_MARK_NONE;
@@ -222,8 +249,8 @@ architect_audit_write_record(const AuditRecord *record)
 /*
  * True when two values are the same down to the scale of numbers.
  */
-static bool
-is_same_value(const JsonbValue *left, const JsonbValue *right)
+bool
+architect_audit_same_value(const JsonbValue *left, const JsonbValue *right)
 {
 	if (left->type != right->type)
 		return false;
@@ -238,8 +265,9 @@ is_same_value(const JsonbValue *left, const JsonbValue *right)
 			return left->val.string.len == right->val.string.len &&
 				memcmp(left->val.string.val, right->val.string.val, left->val.string.len) == 0;
 		case jbvNumeric:
-			return strcmp(DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(left->val.numeric))),
-						  DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(right->val.numeric)))) == 0;
+			return datumIsEqual(NumericGetDatum(left->val.numeric), NumericGetDatum(right->val.numeric), false, -1) ||
+				strcmp(DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(left->val.numeric))),
+					   DatumGetCString(DirectFunctionCall1(numeric_out, NumericGetDatum(right->val.numeric)))) == 0;
 		case jbvBinary:
 			return strcmp(JsonbToCString(NULL, left->val.binary.data, left->val.binary.len),
 						  JsonbToCString(NULL, right->val.binary.data, right->val.binary.len)) == 0;
@@ -263,7 +291,7 @@ architect_audit_is_known(const AuditField *field)
 bool
 architect_audit_same_field(const AuditField *left, const AuditField *right)
 {
-	return left->mark == right->mark && is_same_value(&left->value, &right->value);
+	return left->mark == right->mark && architect_audit_same_value(&left->value, &right->value);
 }
 
 /*

@@ -15,6 +15,9 @@
 #include "audit/audit.h"
 #include "audit/log.h"
 
+struct AuditShape;
+struct AuditShapeColumn;
+
 /* What the array under the empty key says of a column. */
 typedef enum AuditMark
 {
@@ -96,6 +99,8 @@ extern Jsonb *architect_audit_write_record(const AuditRecord *record);
 extern AuditField *architect_audit_get_field(const AuditRecord *record, const char *name, int length);
 extern void architect_audit_set_field(AuditRecord *record, const AuditField *field);
 extern void architect_audit_merge(AuditRecord *record, const AuditRecord *newer);
+extern AuditMark architect_audit_mark_of(Jsonb *image, const char *name, int length);
+extern bool architect_audit_same_value(const JsonbValue *left, const JsonbValue *right);
 extern bool architect_audit_is_known(const AuditField *field);
 extern bool architect_audit_same_field(const AuditField *left, const AuditField *right);
 extern bool architect_audit_contradicts(const AuditRecord *left, const AuditRecord *right);
@@ -111,6 +116,7 @@ extern int	architect_audit_compare_rows(const ListCell *left, const ListCell *ri
 extern List *architect_audit_transaction_rows(AuditReader *reader, FullTransactionId transaction);
 
 /* names.c */
+extern struct AuditShapeColumn *architect_audit_shape_column(struct AuditShape *shape, const AuditField *field);
 extern struct AuditTarget *architect_audit_past_names(Oid relid, int32 table_id);
 extern void architect_audit_rename_event(struct AuditTarget *target, AuditLogRow *event);
 extern AuditRecord *architect_audit_rename_back(struct AuditTarget *target, const AuditLogRow *event,

@@ -16,6 +16,7 @@
 #include "port/pg_bitutils.h"
 #include "utils/memutils.h"
 
+#include "audit/record.h"
 #include "audit/replay.h"
 
 typedef struct RecordEntry
@@ -219,7 +220,7 @@ can_be_same(Jsonb *known, Jsonb *seen)
 		(void) JsonbIteratorNext(&iterator, &value, true);
 		if (key.val.string.len > 0 &&
 			architect_audit_get(seen, key.val.string.val, key.val.string.len, &other) != NULL &&
-			!architect_audit_equal(&value, &other))
+			!architect_audit_same_value(&value, &other))
 			return false;
 	}
 	return true;

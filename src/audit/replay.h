@@ -189,7 +189,6 @@ extern JsonbValue *architect_audit_get(Jsonb *image, const char *name, int lengt
 extern bool architect_audit_is_in_list(List *names, const JsonbValue *name);
 extern bool architect_audit_is_json_null(Jsonb *image, const char *name, int length);
 extern bool architect_audit_is_erased(Jsonb *image, const char *name, int length);
-extern bool architect_audit_equal(JsonbValue *left, JsonbValue *right);
 extern Jsonb *architect_audit_difference(Jsonb *image, Jsonb *other);
 extern Jsonb *architect_audit_overlay(Jsonb *below, Jsonb *above);
 extern Jsonb *architect_audit_present(Jsonb *image, AuditShape *shape);

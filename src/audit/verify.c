@@ -27,6 +27,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "audit/record.h"
 #include "audit/replay.h"
 
 PG_FUNCTION_INFO_V1(architect_audit_verify);
@@ -319,7 +320,7 @@ compare_columns(Verify *verify, text *record_id, Jsonb *logged, Jsonb *live)
 		if (name.val.string.len == 0 ||
 			architect_audit_get(live, name.val.string.val, name.val.string.len, &live_value) == NULL)
 			continue;
-		if (architect_audit_equal(&value, &live_value) &&
+		if (architect_audit_same_value(&value, &live_value) &&
 			(value.type != jbvNull ||
 			 architect_audit_is_json_null(logged, name.val.string.val, name.val.string.len) ==
 			 architect_audit_is_json_null(live, name.val.string.val, name.val.string.len)))
