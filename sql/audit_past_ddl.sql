@@ -21,6 +21,7 @@ INSERT INTO renamed VALUES (2, 'a');
 SELECT * FROM architect.audit_as_of(NULL::renamed, mark => 'renamed');
 SELECT * FROM architect.audit_verify('renamed');
 SELECT architect.audit_baseline('renamed');
+SELECT architect.audit_restore('renamed', '1', 1);
 
 -- The server lets ALTER VIEW rename the column of a table, and ALTER TYPE that of a typed one.
 CREATE TABLE plain (id integer PRIMARY KEY, a text);

@@ -52,12 +52,7 @@ typedef struct Request
 static char *
 quoted_name(Relation rel)
 {
-	int			pin_level = architect_audit_pin(AUDIT_PIN_NAMES);
-	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
-												  RelationGetRelationName(rel));
-
-	architect_audit_unpin(pin_level);
-	return name;
+	return architect_audit_relation_name(RelationGetRelid(rel));
 }
 
 /*

@@ -22,31 +22,9 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "audit/replay.h"
 #include "audit/undo.h"
 #include "core/core.h"
-
-/*
- * quote_identifier() as the server does it by default, whatever settings say.
- */
-char *
-architect_audit_quote(const char *name)
-{
-	int			pin_level = architect_audit_pin(AUDIT_PIN_QUOTE);
-	char	   *quoted = pstrdup(quote_identifier(name));
-
-	architect_audit_unpin(pin_level);
-	return quoted;
-}
-
-/*
- * The relation's name, qualified.
- */
-char *
-architect_audit_relation_name(Oid relid)
-{
-	return psprintf("%s.%s", architect_audit_quote(get_namespace_name(get_rel_namespace(relid))),
-					architect_audit_quote(get_rel_name(relid)));
-}
 
 /*
  * The type's name for a cast that checks no length: a value too long for its
@@ -170,23 +148,6 @@ describe_audit(LiveTable *table, Relation rel, AuditTable *audit)
 }
 
 /*
- * Returns how the table is audited now; raises where it is not.
- */
-static AuditTable *
-audit_of(Relation rel)
-{
-	Trigger    *trigger = architect_audit_find_trigger(rel);
-
-	if (trigger == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" is not audited any more", RelationGetRelationName(rel)),
-				 errdetail("Its rows can be set back only where that is logged."),
-				 errhint("Call architect.audit_enable for the table again.")));
-	return architect_audit_table(rel, trigger);
-}
-
-/*
  * Describes an audited table, which must be locked.
  */
 LiveTable *
@@ -208,7 +169,7 @@ architect_audit_live_table(Oid relid, int32 table_id)
 		if (!TupleDescAttr(desc, i)->attisdropped)
 			describe_column(&table->columns[table->ncolumns++], TupleDescAttr(desc, i));
 	}
-	describe_audit(table, rel, audit_of(rel));
+	describe_audit(table, rel, architect_audit_capture_of(rel));
 	find_unique_columns(table, rel);
 	table->names = architect_audit_past_names(relid, table_id);
 	relation_close(rel, NoLock);
@@ -299,7 +260,7 @@ collect_rows(LiveTable *table, MemoryContext context)
 	List	   *rows = NIL;
 	MemoryContext caller = MemoryContextSwitchTo(context);
 	Relation	rel = relation_open(table->relid, NoLock);
-	AuditTable *audit = audit_of(rel);
+	AuditTable *audit = architect_audit_capture_of(rel);
 	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 
 	for (uint64 i = 0; i < SPI_processed; i++)

@@ -222,7 +222,8 @@ architect_audit_capture_of(Relation rel)
 	if (trigger == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table \"%s\" has lost its audit triggers", RelationGetRelationName(rel)),
+				 errmsg("table \"%s\" is not audited any more", RelationGetRelationName(rel)),
+				 errdetail("It has not the triggers of architect.audit_enable."),
 				 errhint("Call architect.audit_enable for the table, or for the partitioned table at the top.")));
 	return architect_audit_table(rel, trigger);
 }

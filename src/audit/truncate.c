@@ -16,8 +16,6 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "rewrite/rewriteManip.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -140,20 +138,6 @@ architect_audit_capture_rows(AuditTable *table, Relation rel, AuditOperation ope
 }
 
 /*
- * The context that names a partition, whatever settings say.
- */
-static Jsonb *
-name_partition(Relation partition)
-{
-	int			pin_level = architect_audit_pin(AUDIT_PIN_NAMES);
-	char	   *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(partition)),
-												  RelationGetRelationName(partition));
-
-	architect_audit_unpin(pin_level);
-	return architect_audit_make_context(AUDIT_CONTEXT_PARTITION, name);
-}
-
-/*
  * Logs the one event that a table, or one of its partitions, was emptied.
  */
 static void
@@ -164,7 +148,8 @@ capture_event(AuditTable *table, Relation rel)
 	if (ancestor_is_truncated(rel))
 		return;
 	if (rel->rd_rel->relispartition)
-		event.context = name_partition(rel);
+		event.context = architect_audit_make_context(AUDIT_CONTEXT_PARTITION,
+													 architect_audit_relation_name(RelationGetRelid(rel)));
 	architect_audit_append(table, &event);
 }
 

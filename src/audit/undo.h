@@ -144,9 +144,7 @@ typedef struct LiveRow
 } LiveRow;
 
 /* live.c */
-extern char *architect_audit_quote(const char *name);
 extern char *architect_audit_operator(Oid operator);
-extern char *architect_audit_relation_name(Oid relid);
 extern const char *architect_audit_number_name(LiveTable *table);
 extern LiveTable *architect_audit_live_table(Oid relid, int32 table_id);
 extern LiveColumn *architect_audit_live_column(LiveTable *table, const char *name, int length);

@@ -239,6 +239,29 @@ architect_audit_unpin(int level)
 		AtEOXact_GUC(true, level);
 }
 
+/*
+ * quote_identifier() as the server does it by default, whatever settings say.
+ */
+char *
+architect_audit_quote(const char *name)
+{
+	int			pin_level = architect_audit_pin(AUDIT_PIN_QUOTE);
+	char	   *quoted = pstrdup(quote_identifier(name));
+
+	architect_audit_unpin(pin_level);
+	return quoted;
+}
+
+/*
+ * The relation's name, qualified.
+ */
+char *
+architect_audit_relation_name(Oid relid)
+{
+	return psprintf("%s.%s", architect_audit_quote(get_namespace_name(get_rel_namespace(relid))),
+					architect_audit_quote(get_rel_name(relid)));
+}
+
 static void
 append_hex(StringInfo buf, const unsigned char *bytes, size_t length)
 {

@@ -59,4 +59,8 @@ extern void architect_audit_append_text(StringInfo buf, AuditType *type, Datum v
 extern int	architect_audit_pin(uint32 pins);
 extern void architect_audit_unpin(int level);
 
+/* Names as the server quotes them by default. */
+extern char *architect_audit_quote(const char *name);
+extern char *architect_audit_relation_name(Oid relid);
+
 #endif							/* ARCHITECT_AUDIT_VALUE_H */
