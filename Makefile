@@ -6,7 +6,7 @@ EXTENSION = pg_architect
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(srcdir)/$(EXTENSION).control)
 
 # In the order of their dependency; core comes first.
-PARTS = core audit
+PARTS = core audit tenant
 
 MODULE_big = $(EXTENSION)
 OBJS = \
@@ -56,7 +56,8 @@ OBJS = \
 	src/audit/truncate.o \
 	src/audit/undo.o \
 	src/audit/value.o \
-	src/audit/verify.o
+	src/audit/verify.o \
+	src/tenant/tenant.o
 
 OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 

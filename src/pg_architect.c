@@ -9,6 +9,7 @@
 
 #include "audit/audit.h"
 #include "compat.h"
+#include "tenant/tenant.h"
 
 ARCHITECT_MODULE_MAGIC;
 
@@ -18,6 +19,7 @@ void
 _PG_init(void)
 {
 	architect_audit_init();
+	architect_tenant_init();
 
 	MarkGUCPrefixReserved("architect");
 }

@@ -1,0 +1,1 @@
+-- tenant: row-level security by tenant.

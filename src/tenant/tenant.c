@@ -1,0 +1,12 @@
+/*
+ * tenant.c
+ *    Starts the parts of the tenant part.
+ */
+#include "postgres.h"
+
+#include "tenant/tenant.h"
+
+void
+architect_tenant_init(void)
+{
+}
