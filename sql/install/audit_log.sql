@@ -183,6 +183,35 @@ REVOKE ALL ON FUNCTION architect._audit_make_partitions() FROM PUBLIC;
 COMMENT ON FUNCTION architect._audit_make_partitions() IS
     'makes the partitions of the log that will be needed next, and where the default one has rows';
 
+CREATE OR REPLACE FUNCTION architect._audit_summarize()
+    RETURNS void
+    LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+    summary record;
+BEGIN
+    FOR summary IN
+        SELECT index.indexrelid::regclass AS name, index.indrelid::regclass AS part
+        FROM pg_inherits AS inherits
+        JOIN pg_index AS index ON index.indexrelid = inherits.inhrelid
+        WHERE inherits.inhparent = to_regclass('architect.audit_log_order_idx')
+    LOOP
+        BEGIN
+            PERFORM architect._audit_lock_briefly(summary.part::text, 'SHARE UPDATE EXCLUSIVE');
+            PERFORM brin_summarize_new_values(summary.name);
+        EXCEPTION
+            WHEN lock_not_available THEN
+                -- VACUUM has it, and does the same.
+                CONTINUE;
+        END;
+    END LOOP;
+END
+$function$;
+REVOKE ALL ON FUNCTION architect._audit_summarize() FROM PUBLIC;
+COMMENT ON FUNCTION architect._audit_summarize() IS
+    'tells the BRIN index of the log what was logged since the last time';
+
 CREATE OR REPLACE FUNCTION architect._audit_maintain()
     RETURNS integer
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -199,6 +228,7 @@ BEGIN
     IF to_regclass('architect.audit_log_default') IS NULL THEN
         PERFORM architect._audit_make_default();
     END IF;
+    PERFORM architect._audit_summarize();
     PERFORM architect._audit_remove();
     RETURN architect._audit_make_partitions();
 END
@@ -275,8 +305,9 @@ BEGIN
     CREATE INDEX audit_log_record_idx ON architect.audit_log (record_id text_pattern_ops, table_id);
     CREATE INDEX audit_log_new_record_idx ON architect.audit_log (new_record_id text_pattern_ops, table_id)
         WHERE new_record_id IS NOT NULL;
-    CREATE INDEX audit_log_transaction_idx ON architect.audit_log (transaction_id);
-    CREATE INDEX audit_log_changed_at_idx ON architect.audit_log USING brin (changed_at) WITH (pages_per_range = 32);
+    -- Rows come in the order of time, and so in that of transactions, nearly.
+    CREATE INDEX audit_log_order_idx ON architect.audit_log
+        USING brin (changed_at, transaction_id architect.xid8_minmax_ops) WITH (pages_per_range = 32);
 
     REVOKE ALL ON architect.audit_log FROM PUBLIC;
     GRANT SELECT ON architect.audit_log TO PUBLIC;

@@ -1,10 +1,11 @@
 /*
  * reader.c
- *    Rows of the log by record or transaction, straight from the indexes.
+ *    Rows of the log by record, straight from the indexes, or by transaction.
  *
  * A planned query over every partition of the log would take longer to plan
- * than these probes take to run.  Partitions are read under the snapshot of the
- * calling query; one whose index is missing is read from end to end.
+ * than these probes for a record take to run.  Partitions are read under the
+ * snapshot of the calling query; one whose index is missing is read from end to
+ * end.
  */
 #include "postgres.h"
 
@@ -12,10 +13,13 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/xid8.h"
@@ -23,10 +27,12 @@
 #include "audit/record.h"
 #include "core/core.h"
 
+/* Rows of a transaction that are fetched at a time. */
+#define BATCH_ROWS	1000
+
 static const char *const index_names[AUDIT_LOOKUPS] = {
 	[AUDIT_BY_RECORD] = "audit_log_record_idx",
 	[AUDIT_BY_NEW_RECORD] = "audit_log_new_record_idx",
-	[AUDIT_BY_TRANSACTION] = "audit_log_transaction_idx",
 };
 
 typedef struct ReaderPart
@@ -47,7 +53,6 @@ typedef struct Search
 	AuditLookup by;
 	int32		table_id;
 	const char *record_id;		/* NULL for events of the whole table */
-	FullTransactionId transaction;
 } Search;
 
 /*
@@ -173,8 +178,6 @@ is_same_text(const char *left, const char *right)
 static bool
 is_found(const Search *search, const AuditLogRow *row)
 {
-	if (search->by == AUDIT_BY_TRANSACTION)
-		return FullTransactionIdEquals(row->transaction, search->transaction);
 	return row->table_id == search->table_id &&
 		is_same_text(search->by == AUDIT_BY_RECORD ? row->record_id : row->new_record_id, search->record_id);
 }
@@ -186,13 +189,6 @@ static int
 make_keys(const Search *search, ScanKeyData *keys)
 {
 	AttrNumber	record = (search->by == AUDIT_BY_RECORD ? LOG_RECORD_ID : LOG_NEW_RECORD_ID) + 1;
-
-	if (search->by == AUDIT_BY_TRANSACTION)
-	{
-		ScanKeyInit(&keys[0], LOG_TRANSACTION_ID + 1, BTEqualStrategyNumber, F_XID8EQ,
-					FullTransactionIdGetDatum(search->transaction));
-		return 1;
-	}
 
 	if (search->record_id == NULL)
 		ScanKeyEntryInitialize(&keys[0], SK_ISNULL | SK_SEARCHNULL, record, InvalidStrategy,
@@ -248,17 +244,6 @@ architect_audit_compare_rows(const ListCell *left, const ListCell *right)
 	return a < b ? -1 : a > b;
 }
 
-static List *
-search_log(AuditReader *reader, const Search *search)
-{
-	List	   *rows = NIL;
-
-	for (int i = 0; i < reader->nparts; i++)
-		rows = search_part(rows, &reader->parts[i], search);
-	list_sort(rows, architect_audit_compare_rows);
-	return rows;
-}
-
 /*
  * Returns the rows (AuditLogRow *) of a record, or those of the whole table for
  * a record_id of NULL, in the order of their ids.
@@ -267,19 +252,71 @@ List *
 architect_audit_record_rows(AuditReader *reader, AuditLookup by, int32 table_id, const char *record_id)
 {
 	Search		search = {.by = by, .table_id = table_id, .record_id = record_id};
+	List	   *rows = NIL;
 
-	return search_log(reader, &search);
+	for (int i = 0; i < reader->nparts; i++)
+		rows = search_part(rows, &reader->parts[i], &search);
+	list_sort(rows, architect_audit_compare_rows);
+	return rows;
 }
 
 /*
- * Returns the rows of a transaction in the order of their ids.
+ * Reads a query of ours on the log, in batches, into the given context.
+ */
+static List *
+read_log(const char *query, Oid type, Datum value, MemoryContext context)
+{
+	List	   *rows = NIL;
+	Portal		portal;
+
+	SPI_connect();
+	portal = SPI_cursor_open_with_args(NULL, query, 1, &type, &value, NULL, true, 0);
+	for (;;)
+	{
+		MemoryContext spi;
+
+		SPI_cursor_fetch(portal, true, BATCH_ROWS);
+		if (SPI_processed == 0)
+			break;
+
+		spi = MemoryContextSwitchTo(context);
+		for (uint64 i = 0; i < SPI_processed; i++)
+			rows = lappend(rows, make_row(heap_copytuple(SPI_tuptable->vals[i]), SPI_tuptable->tupdesc));
+		MemoryContextSwitchTo(spi);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	SPI_finish();
+	return rows;
+}
+
+/*
+ * Returns the rows of a transaction, of whatever tables, in the order of their
+ * ids.  What the caller may know of them is for the caller to check.
  */
 List *
-architect_audit_transaction_rows(AuditReader *reader, FullTransactionId transaction)
+architect_audit_transaction_rows(FullTransactionId transaction)
 {
-	Search		search = {.by = AUDIT_BY_TRANSACTION, .transaction = transaction};
+	Relation	log = table_open(architect_relation("audit_log", false), AccessShareLock);
+	int			level = NewGUCNestLevel();
+	Oid			user;
+	int			security;
+	List	   *rows;
 
-	return search_log(reader, &search);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(log->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
+
+	/* A partition that nobody analyzed would be read from end to end. */
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	rows = read_log("SELECT * FROM " ARCHITECT_SCHEMA ".audit_log WHERE transaction_id OPERATOR(pg_catalog.=) $1",
+					XID8OID, FullTransactionIdGetDatum(transaction), CurrentMemoryContext);
+
+	AtEOXact_GUC(false, level);
+	SetUserIdAndSecContext(user, security);
+	table_close(log, NoLock);
+
+	list_sort(rows, architect_audit_compare_rows);
+	return rows;
 }
 
 /*

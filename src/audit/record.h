@@ -69,7 +69,6 @@ typedef enum AuditLookup
 {
 	AUDIT_BY_RECORD,
 	AUDIT_BY_NEW_RECORD,
-	AUDIT_BY_TRANSACTION,
 	AUDIT_LOOKUPS
 } AuditLookup;
 
@@ -113,7 +112,7 @@ extern List *architect_audit_record_rows(AuditReader *reader, AuditLookup by, in
 extern Jsonb *architect_audit_updated_row(const AuditLogRow *row);
 extern Oid	architect_audit_table_of(int32 table_id);
 extern int	architect_audit_compare_rows(const ListCell *left, const ListCell *right);
-extern List *architect_audit_transaction_rows(AuditReader *reader, FullTransactionId transaction);
+extern List *architect_audit_transaction_rows(FullTransactionId transaction);
 
 /* names.c */
 extern struct AuditShapeColumn *architect_audit_shape_column(struct AuditShape *shape, const AuditField *field);

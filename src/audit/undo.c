@@ -68,11 +68,10 @@ open_table(Undo *undo, int32 table_id, LOCKMODE lockmode)
 static void
 read_transaction(Undo *undo, LOCKMODE lockmode)
 {
-	AuditReader *reader = architect_audit_open_log();
 	List	   *table_ids = NIL;
 	ListCell   *cell;
 
-	foreach(cell, architect_audit_transaction_rows(reader, undo->transaction))
+	foreach(cell, architect_audit_transaction_rows(undo->transaction))
 	{
 		AuditLogRow *event = lfirst(cell);
 
@@ -81,7 +80,6 @@ read_transaction(Undo *undo, LOCKMODE lockmode)
 		undo->events = lappend(undo->events, event);
 		table_ids = list_append_unique_int(table_ids, event->table_id);
 	}
-	architect_audit_close_log(reader);
 
 	if (undo->events == NIL)
 		ereport(ERROR,
