@@ -10,7 +10,9 @@ CREATE TABLE core_help.orders (id integer PRIMARY KEY, updated_at timestamptz);
 SELECT architect.audit_enable('core_help.orders');
 RESET SESSION AUTHORIZATION;
 
+\pset format unaligned
 SELECT part, name, kind FROM architect.help ORDER BY part COLLATE "C", name COLLATE "C";
+\pset format aligned
 
 -- Every public function, procedure, view and table is in the help, with a summary and a call.
 SELECT proname AS forgotten

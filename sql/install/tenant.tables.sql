@@ -17,6 +17,7 @@ SELECT * FROM architect.tenant_registry;';
 COMMENT ON COLUMN architect.tenant_registry.column_name IS 'column that says whose row it is';
 COMMENT ON COLUMN architect.tenant_registry.kind IS 'which function the policies compare it with: tenant_uuid, …';
 COMMENT ON COLUMN architect.tenant_registry.roles IS 'roles that the policies are for';
-COMMENT ON COLUMN architect.tenant_registry.undo IS 'statements, in order, by which tenant_disable takes back what was done';
+COMMENT ON COLUMN architect.tenant_registry.undo IS
+    'statements, in order, by which tenant_disable takes back what was done';
 
 SELECT pg_extension_config_dump('architect.tenant_registry', '');
