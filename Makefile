@@ -57,7 +57,10 @@ OBJS = \
 	src/audit/undo.o \
 	src/audit/value.o \
 	src/audit/verify.o \
-	src/tenant/tenant.o
+	src/tenant/tenant.o \
+	src/tenant/context.o \
+	src/tenant/cross.o \
+	src/tenant/source.o
 
 OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 

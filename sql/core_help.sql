@@ -40,6 +40,7 @@ WHERE pronamespace = 'architect'::regnamespace AND obj_description(proc.oid, 'pg
 
 -- Each call can be copied as it stands.
 SET SESSION AUTHORIZATION regress_help_owner;
+SET architect.tenant_switch = on;
 SET search_path = core_help;
 DO $$
 DECLARE
@@ -47,6 +48,7 @@ DECLARE
 BEGIN
     FOR said IN SELECT name, replace(call, 'public.', '') AS call FROM architect.help LOOP
         BEGIN
+            PERFORM architect.tenant_clear();
             EXECUTE said.call;
         EXCEPTION
             WHEN insufficient_privilege THEN
@@ -62,6 +64,7 @@ BEGIN
 END
 $$;
 RESET search_path;
+RESET architect.tenant_switch;
 RESET SESSION AUTHORIZATION;
 
 -- An argument is named in a call, so its name needs no quotes.

@@ -12,11 +12,13 @@
 
 #include "access/genam.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/datum.h"
+#include "utils/rel.h"
 #include "utils/tuplesort.h"
 
 #if PG_VERSION_NUM >= 160000
@@ -33,6 +35,13 @@ object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 {
 	Assert(classid == RelationRelationId);
 	return pg_class_ownercheck(objectid, roleid);
+}
+
+static inline AclResult
+object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
+{
+	Assert(classid == ProcedureRelationId);
+	return pg_proc_aclcheck(objectid, roleid, mode);
 }
 #endif
 

@@ -21,3 +21,25 @@ COMMENT ON COLUMN architect.tenant_registry.undo IS
     'statements, in order, by which tenant_disable takes back what was done';
 
 SELECT pg_extension_config_dump('architect.tenant_registry', '');
+
+-- Not for everybody to read: reasons name customers.
+CREATE TABLE architect.tenant_crossings (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    crossed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    session_role text NOT NULL,
+    role_name text NOT NULL,
+    reason text NOT NULL,
+    read_only boolean NOT NULL,
+    transaction_id xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    client_address inet DEFAULT inet_client_addr(),
+    CONSTRAINT tenant_crossings_pkey PRIMARY KEY (id)
+);
+COMMENT ON TABLE architect.tenant_crossings IS
+'who saw the rows of all tenants by tenant_cross, and why
+SELECT * FROM architect.tenant_crossings ORDER BY id DESC LIMIT 10;';
+COMMENT ON COLUMN architect.tenant_crossings.session_role IS 'user of the session';
+COMMENT ON COLUMN architect.tenant_crossings.role_name IS 'current role, whose right to cross counted';
+COMMENT ON COLUMN architect.tenant_crossings.read_only IS 'the transaction could write no longer';
+
+SELECT pg_extension_config_dump('architect.tenant_crossings', '');
+SELECT pg_extension_config_dump('architect.tenant_crossings_id_seq', '');

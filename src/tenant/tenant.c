@@ -9,4 +9,7 @@
 void
 architect_tenant_init(void)
 {
+	architect_tenant_source_init();
+	architect_tenant_context_init();
+	architect_tenant_cross_init();
 }

@@ -7,6 +7,36 @@
 
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
+
+/* What the hidden setting carries through the transaction. */
+typedef struct TenantState
+{
+	char	   *tenant;			/* the trusted tenant, or NULL */
+	List	   *allowed;		/* tenants (char *) that the token allows */
+	bool		crosses;		/* all tenants' rows are open */
+	bool		writes;			/* and may be written */
+} TenantState;
+
 extern void architect_tenant_init(void);
+
+/* source.c */
+extern uint64 architect_tenant_generation;
+extern void architect_tenant_source_init(void);
+extern bool architect_tenant_is_trusted(void);
+extern char *architect_tenant_name(void);
+extern const char *architect_tenant_origin(void);
+extern bool architect_tenant_crosses(void);
+extern void architect_tenant_put(const char *tenant);
+extern void architect_tenant_read_state(TenantState *state);
+extern void architect_tenant_write_state(const TenantState *state);
+
+/* context.c */
+extern void architect_tenant_context_init(void);
+extern void architect_tenant_enter(const char *tenant, List *allowed);
+extern void architect_tenant_assume(const char *tenant);
+
+/* cross.c */
+extern void architect_tenant_cross_init(void);
 
 #endif							/* ARCHITECT_TENANT_H */

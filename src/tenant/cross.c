@@ -1,0 +1,150 @@
+/*
+ * cross.c
+ *    Access across tenants for the few roles that were granted it.
+ *
+ * Each policy says "... OR architect.tenant_crossing()".  The planner asks this
+ * file what to make of that: false, for a role that could not cross, so that only
+ * the comparison is left, with its index paths, estimates and parallel plans.
+ * Such a plan can only ever show less, and tenant_cross has all plans made anew.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "nodes/makefuncs.h"
+#include "nodes/supportnodes.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/plancache.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "core/core.h"
+#include "tenant/tenant.h"
+
+PG_FUNCTION_INFO_V1(architect_tenant_cross);
+PG_FUNCTION_INFO_V1(architect_tenant_crossing);
+PG_FUNCTION_INFO_V1(architect_tenant_plan_crossing);
+
+/* Whether this role may cross, until something in the catalogs says otherwise. */
+static bool answered = false;
+static Oid	answered_role = InvalidOid;
+static bool may_cross = false;
+
+static void
+forget_answer(Datum arg, int cacheid, uint32 hashvalue)
+{
+	answered = false;
+}
+
+/*
+ * True when the current role may execute tenant_cross, which is in the schema that
+ * the calling function is in.
+ */
+static bool
+role_may_cross(Oid crossing)
+{
+	Oid			types[] = {TEXTOID, BOOLOID};
+	Oid			cross;
+
+	if (answered && answered_role == GetUserId())
+		return may_cross;
+
+	cross = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("tenant_cross"),
+							PointerGetDatum(buildoidvector(types, lengthof(types))),
+							ObjectIdGetDatum(get_func_namespace(crossing)));
+	may_cross = OidIsValid(cross) &&
+		object_aclcheck(ProcedureRelationId, cross, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK;
+	answered_role = GetUserId();
+	answered = true;
+	return may_cross;
+}
+
+/*
+ * architect._tenant_plan_crossing(internal)
+ *
+ * Support function of tenant_crossing().
+ */
+Datum
+architect_tenant_plan_crossing(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+
+	if (IsA(request, SupportRequestSimplify) &&
+		!role_may_cross(((SupportRequestSimplify *) request)->fcall->funcid))
+		PG_RETURN_POINTER(makeBoolConst(false, false));
+	PG_RETURN_POINTER(NULL);
+}
+
+/*
+ * architect.tenant_crossing()
+ */
+Datum
+architect_tenant_crossing(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(architect_tenant_crosses());
+}
+
+/*
+ * Keeps who crosses and why: as a row, and in the server's log, which a rollback
+ * does not reach.
+ */
+static void
+note_crossing(text *reason, bool read_only)
+{
+	Oid			types[] = {TEXTOID, TEXTOID, BOOLOID};
+	char	   *role = GetUserNameFromId(GetUserId(), false);
+	Datum		values[] = {CStringGetTextDatum(role), PointerGetDatum(reason), BoolGetDatum(read_only)};
+
+	(void) architect_run_as_owner("SELECT architect._tenant_note_crossing($1, $2, $3)",
+								  lengthof(types), types, values);
+	ereport(LOG,
+			(errmsg("role \"%s\" crosses tenants to %s", role, read_only ? "read" : "read and write"),
+			 errdetail("The session's role is \"%s\". Reason: %s",
+					   GetUserNameFromId(GetSessionUserId(), false), text_to_cstring(reason))));
+}
+
+/*
+ * architect.tenant_cross(reason text, read_only boolean)
+ */
+Datum
+architect_tenant_cross(PG_FUNCTION_ARGS)
+{
+	TenantState state;
+	bool		read_only = PG_ARGISNULL(1) || PG_GETARG_BOOL(1);
+
+	if (PG_ARGISNULL(0) || VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(0)) == 0)
+		ereport(ERROR,
+				(errcode(PG_ARGISNULL(0) ? ERRCODE_NULL_VALUE_NOT_ALLOWED : ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("reason must not be %s", PG_ARGISNULL(0) ? "NULL" : "empty"),
+				 errhint("Say for whoever reads the log why rows of all tenants are needed.")));
+	if (XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("cannot cross tenants in a read-only transaction"),
+				 errdetail("It would have to be written to architect.tenant_crossings."),
+				 errhint("Begin a transaction that can write; it becomes read only by this call.")));
+
+	note_crossing(PG_GETARG_TEXT_PP(0), read_only);
+	architect_tenant_read_state(&state);
+	state.crosses = true;
+	state.writes = !read_only;
+	architect_tenant_write_state(&state);
+	if (read_only)
+		(void) set_config_option("transaction_read_only", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
+								 true, 0, false);
+	ResetPlanCache();
+	PG_RETURN_VOID();
+}
+
+void
+architect_tenant_cross_init(void)
+{
+	CacheRegisterSyscacheCallback(PROCOID, forget_answer, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, forget_answer, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_answer, (Datum) 0);
+}
