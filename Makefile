@@ -60,7 +60,14 @@ OBJS = \
 	src/tenant/tenant.o \
 	src/tenant/context.o \
 	src/tenant/cross.o \
-	src/tenant/source.o
+	src/tenant/source.o \
+	src/tenant/trial.o \
+	src/tenant/trial_act.o \
+	src/tenant/trial_command.o \
+	src/tenant/trial_copy.o \
+	src/tenant/trial_made.o \
+	src/tenant/trial_path.o \
+	src/tenant/trial_row.o
 
 OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 

@@ -180,6 +180,9 @@ architect_compute_virtual_columns(Relation rel, TupleTableSlot *slot)
 #endif
 }
 
+/* From 17 on MERGE can change rows through a view. */
+#define ARCHITECT_CAN_MERGE_VIEWS (PG_VERSION_NUM >= 170000)
+
 /* From 18 on the server can show which version of a library is loaded. */
 #if PG_VERSION_NUM >= 180000
 #define ARCHITECT_MODULE_MAGIC \
