@@ -11,6 +11,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "executor/executor.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -35,6 +36,8 @@ static bool answered = false;
 static Oid	answered_role = InvalidOid;
 static bool may_cross = false;
 
+static ExecutorStart_hook_type previous_executor_start = NULL;
+
 static void
 forget_answer(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -54,13 +57,15 @@ role_may_cross(Oid crossing)
 	if (answered && answered_role == GetUserId())
 		return may_cross;
 
+	/* What changes while we look makes us look again the next time. */
+	answered = true;
+	answered_role = GetUserId();
+	may_cross = false;
 	cross = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("tenant_cross"),
 							PointerGetDatum(buildoidvector(types, lengthof(types))),
 							ObjectIdGetDatum(get_func_namespace(crossing)));
 	may_cross = OidIsValid(cross) &&
 		object_aclcheck(ProcedureRelationId, cross, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK;
-	answered_role = GetUserId();
-	answered = true;
 	return may_cross;
 }
 
@@ -141,9 +146,33 @@ architect_tenant_cross(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/*
+ * Ends a crossing that may only read once the transaction can write again, before
+ * a query starts that may have workers: they know nothing of READ ONLY.
+ */
+static void
+start_executor(QueryDesc *query, int flags)
+{
+	if (architect_tenant_has_lapsed() && !IsInParallelMode())
+	{
+		TenantState state;
+
+		architect_tenant_read_state(&state);
+		state.crosses = false;
+		architect_tenant_write_state(&state);
+	}
+
+	if (previous_executor_start != NULL)
+		previous_executor_start(query, flags);
+	else
+		standard_ExecutorStart(query, flags);
+}
+
 void
 architect_tenant_cross_init(void)
 {
+	previous_executor_start = ExecutorStart_hook;
+	ExecutorStart_hook = start_executor;
 	CacheRegisterSyscacheCallback(PROCOID, forget_answer, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHOID, forget_answer, (Datum) 0);
 	CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_answer, (Datum) 0);

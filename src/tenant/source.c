@@ -247,14 +247,23 @@ architect_tenant_origin(void)
 }
 
 /*
- * True when this transaction sees the rows of all tenants.  One that may only
- * read them ends where the transaction could write again: the server lifts READ
- * ONLY at the end of the savepoint that it was set in.
+ * True when a crossing that may only read is in a transaction that can write: the
+ * server lifts READ ONLY at the end of the savepoint that it was set in and, up to
+ * 15, for anybody who says RESET.
+ */
+bool
+architect_tenant_has_lapsed(void)
+{
+	return crosses && state_setting[0] == 'r' && !XactReadOnly && !IsParallelWorker();
+}
+
+/*
+ * True when this transaction sees the rows of all tenants.
  */
 bool
 architect_tenant_crosses(void)
 {
-	return crosses && (XactReadOnly || state_setting[0] == 'w');
+	return crosses && !architect_tenant_has_lapsed();
 }
 
 /*
@@ -356,7 +365,7 @@ architect_tenant_source_init(void)
 	DefineCustomBoolVariable("architect.tenant_trusted",
 							 "Takes the tenant from tokens only.",
 							 "Nobody can then become a tenant without a token signed by the application.",
-							 &trusted_setting, false, PGC_SUSET, 0,
+							 &trusted_setting, false, PGC_SUSET, GUC_NO_RESET_ALL,
 							 NULL, move_on_bool, NULL);
 	DefineCustomStringVariable(STATE_SETTING,
 							   "What pg_architect itself keeps of the transaction.",

@@ -27,6 +27,7 @@ extern bool architect_tenant_is_trusted(void);
 extern char *architect_tenant_name(void);
 extern const char *architect_tenant_origin(void);
 extern bool architect_tenant_crosses(void);
+extern bool architect_tenant_has_lapsed(void);
 extern void architect_tenant_put(const char *tenant);
 extern void architect_tenant_read_state(TenantState *state);
 extern void architect_tenant_write_state(const TenantState *state);
