@@ -60,6 +60,7 @@ OBJS = \
 	src/tenant/tenant.o \
 	src/tenant/context.o \
 	src/tenant/cross.o \
+	src/tenant/enable.o \
 	src/tenant/source.o \
 	src/tenant/trial.o \
 	src/tenant/trial_act.o \

@@ -53,11 +53,55 @@ CREATE OR REPLACE FUNCTION architect.uninstall_plan()
     SET search_path = pg_catalog, pg_temp
 AS $function$
     WITH planned AS (
-        SELECT 1 AS phase,
-               format('DROP TRIGGER %I ON %s;', trigger.tgname, trigger.tgrelid::regclass) AS statement,
-               format('%s runs a function of the extension', trigger.tgrelid::regclass) AS why,
-               format('ACCESS EXCLUSIVE on %s', trigger.tgrelid::regclass) AS lock,
-               pg_get_triggerdef(trigger.oid) || ';' AS undo
+        -- With the tables below it; their policies call functions of the extension.
+        SELECT 0 AS phase,
+               format('SELECT architect.tenant_disable(%L);', registered.relation::text) AS statement,
+               format('%s is protected by policies that call functions of the extension', registered.relation) AS why,
+               format('ACCESS EXCLUSIVE on %s', registered.relation) AS lock,
+               format('SELECT architect.tenant_enable(%L, %L, %L);',
+                      registered.relation::text, registered.column_name, registered.roles) AS undo
+        FROM architect.tenant_registry AS registered
+        JOIN pg_class AS class ON class.oid = registered.relation
+        WHERE NOT EXISTS (SELECT FROM pg_inherits AS child
+                          JOIN architect.tenant_registry AS parent ON parent.relation = child.inhparent
+                          WHERE child.inhrelid = registered.relation)
+        UNION ALL
+        SELECT 1,
+               format('DROP POLICY %I ON %s;', policy.polname, policy.polrelid::regclass),
+               format('%s calls a function of the extension', policy.polname),
+               format('ACCESS EXCLUSIVE on %s', policy.polrelid::regclass),
+               'none: it has to be written again'
+        FROM pg_policy AS policy
+        JOIN pg_class AS class ON class.oid = policy.polrelid AND class.relnamespace <> 'architect'::regnamespace
+        WHERE NOT EXISTS (SELECT FROM architect.tenant_registry AS registered
+                          WHERE registered.relation = policy.polrelid
+                            AND policy.polname IN ('architect_tenant', 'architect_tenant_floor'))
+          AND EXISTS (SELECT FROM pg_depend AS used
+                      JOIN pg_proc AS proc ON used.refclassid = 'pg_proc'::regclass AND proc.oid = used.refobjid
+                      WHERE used.classid = 'pg_policy'::regclass
+                        AND used.objid = policy.oid
+                        AND proc.pronamespace = 'architect'::regnamespace)
+        UNION ALL
+        SELECT 1,
+               format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT;', attribute.attrelid::regclass, attribute.attname),
+               'it calls a function of the extension',
+               format('ACCESS EXCLUSIVE on %s', attribute.attrelid::regclass),
+               format('ALTER TABLE %s ALTER COLUMN %I SET DEFAULT %s;', attribute.attrelid::regclass,
+                      attribute.attname, pg_get_expr(value.adbin, value.adrelid))
+        FROM pg_attrdef AS value
+        JOIN pg_attribute AS attribute ON attribute.attrelid = value.adrelid AND attribute.attnum = value.adnum
+        JOIN pg_class AS class ON class.oid = value.adrelid AND class.relnamespace <> 'architect'::regnamespace
+        WHERE EXISTS (SELECT FROM pg_depend AS used
+                      JOIN pg_proc AS proc ON used.refclassid = 'pg_proc'::regclass AND proc.oid = used.refobjid
+                      WHERE used.classid = 'pg_attrdef'::regclass
+                        AND used.objid = value.oid
+                        AND proc.pronamespace = 'architect'::regnamespace)
+        UNION ALL
+        SELECT 1,
+               format('DROP TRIGGER %I ON %s;', trigger.tgname, trigger.tgrelid::regclass),
+               format('%s runs a function of the extension', trigger.tgrelid::regclass),
+               format('ACCESS EXCLUSIVE on %s', trigger.tgrelid::regclass),
+               pg_get_triggerdef(trigger.oid) || ';'
         FROM pg_trigger AS trigger
         JOIN pg_proc AS proc ON proc.oid = trigger.tgfoid
         WHERE proc.pronamespace = 'architect'::regnamespace

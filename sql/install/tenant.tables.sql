@@ -43,3 +43,16 @@ COMMENT ON COLUMN architect.tenant_crossings.read_only IS 'the transaction could
 
 SELECT pg_extension_config_dump('architect.tenant_crossings', '');
 SELECT pg_extension_config_dump('architect.tenant_crossings_id_seq', '');
+
+CREATE TYPE architect._tenant_step AS (
+    relation regclass,
+    statement text,
+    why text,
+    lock text,
+    undo text,
+    transactional boolean,
+    inside text,
+    rule text
+);
+COMMENT ON TYPE architect._tenant_step IS
+    'a step of a plan; in undo, %1$s stands for the table and %2$I for the tenant column';

@@ -119,27 +119,54 @@ run_query(const char *query, int nargs, Oid *types, Datum *values)
 	return result;
 }
 
+static List *
+read_rows(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *rows = NIL;
+
+	SPI_connect();
+	if (SPI_execute_with_args(query, nargs, types, values, nulls, false, 0) != SPI_OK_SELECT)
+		elog(ERROR, "unexpected result of: %s", query);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		MemoryContext ours = MemoryContextSwitchTo(caller);
+		char	  **row = palloc0(desc->natts * sizeof(char *));
+
+		for (int j = 0; j < desc->natts; j++)
+			row[j] = SPI_getvalue(SPI_tuptable->vals[i], desc, j + 1);
+		rows = lappend(rows, row);
+		MemoryContextSwitchTo(ours);
+	}
+	SPI_finish();
+	return rows;
+}
+
 /*
- * Runs a query of ours, which gives one integer, with the rights of the
- * extension's owner: the one place where rights are raised.  What it calls must
- * be ours, with a pinned search_path.  What it makes belongs to no extension,
- * even in the install script of one.
+ * Runs a query of ours with the rights of the extension's owner: the one place
+ * where rights are raised.  What it calls must be ours, with a pinned
+ * search_path.  What it makes belongs to no extension, even in the install
+ * script of one.  Gives its integer or, where they are asked for, its rows.
  */
-int
-architect_run_as_owner(const char *query, int nargs, Oid *types, Datum *values)
+static int
+run_raised(const char *query, int nargs, Oid *types, Datum *values, const char *nulls, List **rows)
 {
 	bool		in_script = creating_extension;
 	Oid			caller;
 	int			security;
 	int			level = NewGUCNestLevel();
-	int			result;
+	int			result = 0;
 
 	GetUserIdAndSecContext(&caller, &security);
 	SetUserIdAndSecContext(extension_owner(), security | SECURITY_LOCAL_USERID_CHANGE);
 	creating_extension = false;
 	PG_TRY();
 	{
-		result = run_query(query, nargs, types, values);
+		if (rows != NULL)
+			*rows = read_rows(query, nargs, types, values, nulls);
+		else
+			result = run_query(query, nargs, types, values);
 	}
 	PG_FINALLY();
 	{
@@ -150,6 +177,28 @@ architect_run_as_owner(const char *query, int nargs, Oid *types, Datum *values)
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(caller, security);
 	return result;
+}
+
+/*
+ * Runs a query of ours, which gives one integer, as the extension's owner.
+ */
+int
+architect_run_as_owner(const char *query, int nargs, Oid *types, Datum *values)
+{
+	return run_raised(query, nargs, types, values, NULL, NULL);
+}
+
+/*
+ * Runs a query of ours as the extension's owner and returns its rows, made in the
+ * caller's context: each an array of texts, NULL for NULL.
+ */
+List *
+architect_read_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	List	   *rows = NIL;
+
+	run_raised(query, nargs, types, values, nulls, &rows);
+	return rows;
 }
 
 /*

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "nodes/pg_list.h"
+#include "utils/rel.h"
 
 /* What the hidden setting carries through the transaction. */
 typedef struct TenantState
@@ -39,5 +40,9 @@ extern void architect_tenant_assume(const char *tenant);
 
 /* cross.c */
 extern void architect_tenant_cross_init(void);
+
+/* enable.c */
+extern bool architect_tenant_is_changing;
+extern Relation architect_tenant_open(Oid target, const char *purpose);
 
 #endif							/* ARCHITECT_TENANT_H */
