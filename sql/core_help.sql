@@ -6,7 +6,7 @@ CREATE ROLE regress_help_owner;
 CREATE SCHEMA core_help AUTHORIZATION regress_help_owner;
 
 SET SESSION AUTHORIZATION regress_help_owner;
-CREATE TABLE core_help.orders (id integer PRIMARY KEY, updated_at timestamptz);
+CREATE TABLE core_help.orders (id integer PRIMARY KEY, tenant_id uuid, updated_at timestamptz);
 SELECT architect.audit_enable('core_help.orders');
 RESET SESSION AUTHORIZATION;
 

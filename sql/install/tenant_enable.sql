@@ -60,7 +60,7 @@ AS $function$
 $function$;
 COMMENT ON FUNCTION architect.tenant_policy_state(regclass, name, name, text, name[]) IS
 'whether a policy of ours is as it has to be: right, other or missing
-SELECT architect.tenant_policy_state(relation, ''architect_tenant'', column_name, kind, roles) FROM architect.tenant_registry;';
+SELECT architect.tenant_policy_state(''public.orders'', ''architect_tenant'', ''tenant_id'', ''uuid'', ''{public}'');';
 
 CREATE OR REPLACE VIEW architect.tenant_tables AS
     SELECT registered.relation,
