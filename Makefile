@@ -61,6 +61,8 @@ OBJS = \
 	src/tenant/context.o \
 	src/tenant/cross.o \
 	src/tenant/enable.o \
+	src/tenant/expression.o \
+	src/tenant/outcome.o \
 	src/tenant/source.o \
 	src/tenant/trial.o \
 	src/tenant/trial_act.o \

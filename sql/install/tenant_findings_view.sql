@@ -1,0 +1,17 @@
+-- tenant: all findings.
+
+CREATE OR REPLACE VIEW architect.tenant_findings WITH (security_invoker = true) AS
+    SELECT finding.rule, finding.severity, finding.relation, finding.object, finding.detail, finding.fix
+    FROM (SELECT * FROM architect._tenant_findings_table
+          UNION ALL
+          SELECT * FROM architect._tenant_findings_policy) AS finding
+    ORDER BY array_position('{critical,warning,performance,hint}', finding.severity),
+             finding.rule COLLATE "C", finding.relation::text COLLATE "C", finding.object COLLATE "C";
+GRANT SELECT ON architect.tenant_findings TO PUBLIC;
+COMMENT ON VIEW architect.tenant_findings IS
+'what is open or slow under row-level security by tenant: one row a hole, with the SQL that closes it
+SELECT * FROM architect.tenant_findings;';
+COMMENT ON COLUMN architect.tenant_findings.severity IS 'critical, warning, performance or hint';
+COMMENT ON COLUMN architect.tenant_findings.relation IS 'table that is concerned; NULL: all of them';
+COMMENT ON COLUMN architect.tenant_findings.object IS 'policy, index, constraint, role, … that makes the hole';
+COMMENT ON COLUMN architect.tenant_findings.fix IS 'statements that close it; read them before you run them';
