@@ -20,7 +20,7 @@ CREATE OR REPLACE VIEW architect._tenant_relations WITH (security_invoker = true
            class.relname,
            class.relkind,
            class.relowner,
-           coalesce(class.relacl, acldefault('r', class.relowner)) AS acl,
+           class.relacl,
            class.relrowsecurity AS secured,
            class.relforcerowsecurity AS forced,
            class.relispartition,
@@ -62,20 +62,25 @@ COMMENT ON VIEW architect._tenant_relations IS 'tables that have the tenant colu
 
 -- Roles to which row security does not apply.
 CREATE OR REPLACE VIEW architect._tenant_bypass WITH (security_invoker = true) AS
-    SELECT role.oid, role.rolname, role.rolsuper, role.rolcanlogin
+    SELECT role.oid, role.rolname, role.rolcanlogin
     FROM pg_roles AS role
     WHERE role.rolsuper OR role.rolbypassrls;
 GRANT SELECT ON architect._tenant_bypass TO PUBLIC;
 COMMENT ON VIEW architect._tenant_bypass IS 'roles to which row-level security does not apply';
 
--- Who but the owner can do what with a table.
+-- Who but the owner, and those who bypass it all, can do what with a table or some of its columns.
 CREATE OR REPLACE VIEW architect._tenant_grants WITH (security_invoker = true) AS
-    SELECT tenant.relid,
-           entry.grantee,
+    SELECT DISTINCT tenant.relid,
            entry.privilege_type AS privilege,
            CASE WHEN entry.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(role.rolname) END AS role
     FROM architect._tenant_relations AS tenant
-    CROSS JOIN LATERAL aclexplode(tenant.acl) AS entry
+    CROSS JOIN LATERAL (
+        SELECT given.grantee, given.privilege_type FROM aclexplode(tenant.relacl) AS given
+        UNION ALL
+        SELECT given.grantee, given.privilege_type
+        FROM pg_attribute AS att, aclexplode(att.attacl) AS given
+        WHERE att.attrelid = tenant.relid AND att.attacl IS NOT NULL
+    ) AS entry
     LEFT JOIN pg_roles AS role ON role.oid = entry.grantee
     WHERE entry.grantee <> tenant.relowner
       AND NOT EXISTS (SELECT FROM architect._tenant_bypass AS bypass WHERE bypass.oid = entry.grantee);

@@ -3,8 +3,11 @@
 CREATE OR REPLACE VIEW architect.tenant_findings WITH (security_invoker = true) AS
     SELECT finding.rule, finding.severity, finding.relation, finding.object, finding.detail, finding.fix
     FROM (SELECT * FROM architect._tenant_findings_table
-          UNION ALL
-          SELECT * FROM architect._tenant_findings_policy) AS finding
+          UNION ALL SELECT * FROM architect._tenant_findings_policy
+          UNION ALL SELECT * FROM architect._tenant_findings_grant
+          UNION ALL SELECT * FROM architect._tenant_findings_role
+          UNION ALL SELECT * FROM architect._tenant_findings_publication
+          UNION ALL SELECT * FROM architect._tenant_findings_owner) AS finding
     ORDER BY array_position('{critical,warning,performance,hint}', finding.severity),
              finding.rule COLLATE "C", finding.relation::text COLLATE "C", finding.object COLLATE "C";
 GRANT SELECT ON architect.tenant_findings TO PUBLIC;
