@@ -25,9 +25,12 @@ CREATE OR REPLACE VIEW architect._tenant_findings_grant WITH (security_invoker =
            CASE granted.privilege WHEN 'REFERENCES' THEN 'warning' ELSE 'critical' END AS severity,
            tenant.relid::regclass AS relation, granted.role AS object,
            CASE granted.privilege
-               WHEN 'TRUNCATE' THEN format('TRUNCATE asks no policy: %s can remove the rows of all tenants.', granted.role)
-               WHEN 'TRIGGER' THEN format('A trigger of %s would be given the rows that all tenants write.', granted.role)
-               ELSE format('A foreign key of %s asks no policy, and so tells which keys other tenants have.', granted.role)
+               WHEN 'TRUNCATE' THEN
+                   format('TRUNCATE asks no policy: %s can remove the rows of all tenants.', granted.role)
+               WHEN 'TRIGGER' THEN
+                   format('A trigger of %s would be given the rows that all tenants write.', granted.role)
+               ELSE
+                   format('A foreign key of %s asks no policy: it tells which keys other tenants have.', granted.role)
            END AS detail,
            format('REVOKE %s ON TABLE %s FROM %s CASCADE;', granted.privilege, tenant.name, granted.role) AS fix
     FROM tenant
@@ -105,7 +108,8 @@ CREATE OR REPLACE VIEW architect._tenant_findings_publication WITH (security_inv
     FROM tenant
     JOIN pg_publication_rel AS published ON published.prrelid = tenant.relid
     JOIN pg_publication AS publication ON publication.oid = published.prpubid
-    LEFT JOIN LATERAL architect.tenant_expression(published.prqual, tenant.attnum) AS said ON published.prqual IS NOT NULL
+    LEFT JOIN LATERAL architect.tenant_expression(published.prqual, tenant.attnum) AS said
+      ON published.prqual IS NOT NULL
     WHERE coalesce(said.shows_others, true)
     UNION ALL
     SELECT 'publication', 'warning', NULL, publication.pubname,
@@ -119,7 +123,8 @@ CREATE OR REPLACE VIEW architect._tenant_findings_publication WITH (security_inv
       ON carried.relnamespace = published.pnnspid
     UNION ALL
     SELECT 'publication', 'warning', NULL, publication.pubname,
-           format('It carries all tables, and so the rows of all tenants of %s tables, to its subscribers.', carried.tables),
+           format('It carries all tables, and so the rows of all tenants of %s tables, to its subscribers.',
+                  carried.tables),
            format('DROP PUBLICATION %I;', publication.pubname)
     FROM pg_publication AS publication
     JOIN (SELECT count(*) AS tables FROM tenant) AS carried ON carried.tables > 0

@@ -79,7 +79,8 @@ CREATE OR REPLACE VIEW architect._tenant_findings_owner WITH (security_invoker =
     SELECT 'view_as_owner' AS rule, CASE WHEN exempt.role IS NULL THEN 'hint' ELSE 'critical' END AS severity,
            reader.relid::regclass AS relation, reader.name AS object,
            CASE WHEN exempt.role IS NULL
-                THEN format('Policies are asked for %I, who owns the view, instead of for whoever reads it.', owner.rolname)
+                THEN format('Policies are asked for %I, who owns the view, instead of for whoever reads it.',
+                            owner.rolname)
                 ELSE format('It reads as %I, who owns it, and to whom the policies of the table do not apply: '
                             'whoever may read the view sees the rows of all tenants.', owner.rolname)
            END AS detail,
@@ -115,7 +116,8 @@ CREATE OR REPLACE VIEW architect._tenant_findings_owner WITH (security_invoker =
     JOIN pg_roles AS owner ON owner.oid = proc.proowner
     JOIN pg_namespace AS namespace ON namespace.oid = proc.pronamespace
     CROSS JOIN LATERAL (
-        SELECT format('%I.%I(%s)', namespace.nspname, proc.proname, pg_get_function_identity_arguments(proc.oid))
+        SELECT format('%I.%I(%s)', namespace.nspname, proc.proname,
+                      pg_get_function_identity_arguments(proc.oid))
     ) AS signature (text)
     WHERE proc.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype)
       AND (proc.proacl IS NULL
@@ -123,4 +125,5 @@ CREATE OR REPLACE VIEW architect._tenant_findings_owner WITH (security_invoker =
       AND NOT EXISTS (SELECT FROM pg_depend AS member
                       WHERE member.classid = 'pg_proc'::regclass AND member.objid = proc.oid AND member.deptype = 'e');
 GRANT SELECT ON architect._tenant_findings_owner TO PUBLIC;
-COMMENT ON VIEW architect._tenant_findings_owner IS 'findings about what reads protected tables with its owner''s rights';
+COMMENT ON VIEW architect._tenant_findings_owner IS
+    'findings about what reads protected tables with its owner''s rights';

@@ -16,7 +16,9 @@ CREATE OR REPLACE VIEW architect._tenant_clauses WITH (security_invoker = true) 
            said.*
     FROM architect._tenant_relations AS tenant
     JOIN pg_policy AS policy ON policy.polrelid = tenant.relid
-    CROSS JOIN LATERAL (VALUES ('using', policy.polqual), ('check', policy.polwithcheck)) AS clause (side, expression)
+    CROSS JOIN LATERAL (
+        VALUES ('using', policy.polqual), ('check', policy.polwithcheck)
+    ) AS clause (side, expression)
     CROSS JOIN LATERAL architect.tenant_expression(clause.expression, tenant.attnum) AS said
     WHERE tenant.secured
       AND clause.expression IS NOT NULL;
@@ -65,7 +67,8 @@ CREATE OR REPLACE VIEW architect._tenant_open_policies WITH (security_invoker = 
     WHERE judged.shows_others OR judged.opens_unset
     GROUP BY policy.oid, policy.polrelid, policy.polname, using_text, check_text;
 GRANT SELECT ON architect._tenant_open_policies TO PUBLIC;
-COMMENT ON VIEW architect._tenant_open_policies IS 'permissive policies that are not confined to the tenant, and by what';
+COMMENT ON VIEW architect._tenant_open_policies IS
+    'permissive policies that are not confined to the tenant, and by what';
 
 CREATE OR REPLACE VIEW architect._tenant_findings_policy WITH (security_invoker = true) AS
     WITH open AS MATERIALIZED (
@@ -73,7 +76,8 @@ CREATE OR REPLACE VIEW architect._tenant_findings_policy WITH (security_invoker 
                tenant.predicate,
                format('ALTER POLICY %I ON %s', opened.polname, tenant.name) AS alter,
                format('((%s) AND (%s))', opened.using_text, tenant.predicate) AS using_fix,
-               format('((%s) AND (%s))', coalesce(opened.check_text, opened.using_text), tenant.predicate) AS check_fix
+               format('((%s) AND (%s))', coalesce(opened.check_text, opened.using_text), tenant.predicate)
+                   AS check_fix
         FROM architect._tenant_open_policies AS opened
         JOIN architect._tenant_relations AS tenant ON tenant.relid = opened.relid
     )

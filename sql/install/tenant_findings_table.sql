@@ -19,7 +19,8 @@ CREATE OR REPLACE VIEW architect._tenant_findings_table WITH (security_invoker =
         WHERE parent.secured OR parent.registered
         GROUP BY child.relid
     )
-    SELECT 'rls_off' AS rule, 'critical' AS severity, tenant.relid::regclass AS relation, tenant.relname::text AS object,
+    SELECT 'rls_off' AS rule, 'critical' AS severity, tenant.relid::regclass AS relation,
+           tenant.relname::text AS object,
            'Every role that may read or write the table sees and changes the rows of all tenants.' AS detail,
            format('SELECT architect.tenant_enable(%L, tenant_column => %L);', tenant.name, tenant.column_name) AS fix
     FROM tenant
