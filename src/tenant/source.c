@@ -347,6 +347,17 @@ architect_tenant_write_state(const TenantState *state)
 	pfree(text.data);
 }
 
+/*
+ * True when the session named this setting before the library was loaded.  Where it
+ * had no right to, the server drops the value, and with it what the database says.
+ */
+static bool
+is_named_before(const char *name)
+{
+	return !process_shared_preload_libraries_in_progress &&
+		(GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) != 0;
+}
+
 void
 architect_tenant_source_init(void)
 {
@@ -365,7 +376,7 @@ architect_tenant_source_init(void)
 	DefineCustomBoolVariable("architect.tenant_trusted",
 							 "Takes the tenant from tokens only.",
 							 "Nobody can then become a tenant without a token signed by the application.",
-							 &trusted_setting, false, PGC_SUSET, GUC_NO_RESET_ALL,
+							 &trusted_setting, is_named_before("architect.tenant_trusted"), PGC_SUSET, GUC_NO_RESET_ALL,
 							 NULL, move_on_bool, NULL);
 	DefineCustomStringVariable(STATE_SETTING,
 							   "What pg_architect itself keeps of the transaction.",
