@@ -56,3 +56,17 @@ CREATE TYPE architect._tenant_step AS (
 );
 COMMENT ON TYPE architect._tenant_step IS
     'a step of a plan; in undo, %1$s stands for the table and %2$I for the tenant column';
+
+CREATE FUNCTION architect._tenant_guard()
+    RETURNS event_trigger
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_tenant_guard';
+REVOKE ALL ON FUNCTION architect._tenant_guard() FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_guard() IS
+    'refuses DISABLE and NO FORCE ROW LEVEL SECURITY on a registered table';
+
+CREATE EVENT TRIGGER architect_tenant_guard
+    ON ddl_command_end
+    WHEN TAG IN ('ALTER TABLE')
+    EXECUTE FUNCTION architect._tenant_guard();
+ALTER EVENT TRIGGER architect_tenant_guard ENABLE ALWAYS;

@@ -12,4 +12,5 @@ architect_tenant_init(void)
 	architect_tenant_source_init();
 	architect_tenant_context_init();
 	architect_tenant_cross_init();
+	architect_tenant_guard_init();
 }

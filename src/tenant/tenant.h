@@ -45,4 +45,7 @@ extern void architect_tenant_cross_init(void);
 extern bool architect_tenant_is_changing;
 extern Relation architect_tenant_open(Oid target, const char *purpose);
 
+/* guard.c */
+extern void architect_tenant_guard_init(void);
+
 #endif							/* ARCHITECT_TENANT_H */
