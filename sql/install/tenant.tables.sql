@@ -63,10 +63,12 @@ CREATE FUNCTION architect._tenant_guard()
     AS 'MODULE_PATHNAME', 'architect_tenant_guard';
 REVOKE ALL ON FUNCTION architect._tenant_guard() FROM PUBLIC;
 COMMENT ON FUNCTION architect._tenant_guard() IS
-    'refuses DISABLE and NO FORCE ROW LEVEL SECURITY on a registered table';
+    'refuses to take row-level security from a registered table, and follows its column';
 
 CREATE EVENT TRIGGER architect_tenant_guard
     ON ddl_command_end
-    WHEN TAG IN ('ALTER TABLE')
+    WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE',
+                 -- The server lets these rename a column of a table, too.
+                 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER INDEX')
     EXECUTE FUNCTION architect._tenant_guard();
 ALTER EVENT TRIGGER architect_tenant_guard ENABLE ALWAYS;

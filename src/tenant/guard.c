@@ -70,10 +70,10 @@ static row_security_policy_hook_type next_restrictive_hook = NULL;
 static Oid
 find_register(void)
 {
-	Oid			relid = architect_relation("tenant_registry", true);
+	Oid			extension = get_extension_oid("pg_architect", true);
+	Oid			relid = OidIsValid(extension) ? architect_relation("tenant_registry", true) : InvalidOid;
 
-	if (OidIsValid(relid) &&
-		getExtensionOfObject(RelationRelationId, relid) != get_extension_oid("pg_architect", true))
+	if (OidIsValid(relid) && getExtensionOfObject(RelationRelationId, relid) != extension)
 		return InvalidOid;
 	return relid;
 }
@@ -221,7 +221,7 @@ get_floor(Relation rel)
 	if (guarded->valid)
 		return guarded->floor;
 
-	/* What is heard of while we read makes it invalid again. */
+	/* What is heard of meanwhile makes it invalid again. */
 	guarded->valid = true;
 	guarded->floor = NULL;
 	MemoryContextReset(guarded->context);
@@ -351,15 +351,34 @@ refuse_registered(void)
 }
 
 /*
- * architect._tenant_guard(): refuses to have row-level security taken from a
- * registered table by others than a superuser, the owner of the extension and
- * tenant_disable.
+ * Enters a column's new name in the register, where the column is a tenant's.
+ */
+static void
+follow_column(RenameStmt *rename)
+{
+	Oid			types[] = {NAMEOID, NAMEOID};
+	NameData	old_name;
+	NameData	new_name;
+	Datum		values[] = {NameGetDatum(&old_name), NameGetDatum(&new_name)};
+
+	if (rename->renameType != OBJECT_COLUMN && rename->renameType != OBJECT_ATTRIBUTE)
+		return;
+	namestrcpy(&old_name, rename->subname);
+	namestrcpy(&new_name, rename->newname);
+	(void) architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._tenant_follow_column($1, $2)",
+								  lengthof(types), types, values);
+}
+
+/*
+ * architect._tenant_guard(): follows a renamed tenant column, and refuses to have
+ * row-level security taken from a registered table by others than a superuser, the
+ * owner of the extension and tenant_disable.
  */
 Datum
 architect_tenant_guard(PG_FUNCTION_ARGS)
 {
-	EventTriggerData *event;
 	Oid			register_oid = find_register();
+	Node	   *command;
 
 	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
 		ereport(ERROR,
@@ -367,9 +386,13 @@ architect_tenant_guard(PG_FUNCTION_ARGS)
 				 errmsg("function \"_tenant_guard\" was not called by an event trigger"),
 				 errhint("CREATE EXTENSION has made the event trigger that calls it.")));
 
-	event = (EventTriggerData *) fcinfo->context;
-	if (OidIsValid(register_oid) && lifts_security(event->parsetree) && !architect_tenant_is_changing &&
-		!object_ownercheck(RelationRelationId, register_oid, GetUserId()))
+	command = ((EventTriggerData *) fcinfo->context)->parsetree;
+	if (!OidIsValid(register_oid))
+		PG_RETURN_NULL();
+	if (IsA(command, RenameStmt))
+		follow_column(castNode(RenameStmt, command));
+	else if (lifts_security(command) && !architect_tenant_is_changing &&
+			 !object_ownercheck(RelationRelationId, register_oid, GetUserId()))
 		refuse_registered();
 	PG_RETURN_NULL();
 }
