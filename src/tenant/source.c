@@ -348,14 +348,20 @@ architect_tenant_write_state(const TenantState *state)
 }
 
 /*
- * True when the session named this setting before the library was loaded.  Where it
- * had no right to, the server drops the value, and with it what the database says.
+ * True when the setting had a value from outside of the session before the library
+ * was loaded.  Where the client gave it and has no right to, the server drops it, and
+ * with it what the database says.
  */
 static bool
-is_named_before(const char *name)
+is_given_before(const char *name)
 {
-	return !process_shared_preload_libraries_in_progress &&
-		(GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) != 0;
+	const char *given;
+
+	if (process_shared_preload_libraries_in_progress ||
+		(GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0)
+		return false;
+	given = GetConfigOptionResetString(name);
+	return given != NULL && given[0] != '\0';
 }
 
 void
@@ -376,7 +382,7 @@ architect_tenant_source_init(void)
 	DefineCustomBoolVariable("architect.tenant_trusted",
 							 "Takes the tenant from tokens only.",
 							 "Nobody can then become a tenant without a token signed by the application.",
-							 &trusted_setting, is_named_before("architect.tenant_trusted"), PGC_SUSET, GUC_NO_RESET_ALL,
+							 &trusted_setting, is_given_before("architect.tenant_trusted"), PGC_SUSET, GUC_NO_RESET_ALL,
 							 NULL, move_on_bool, NULL);
 	DefineCustomStringVariable(STATE_SETTING,
 							   "What pg_architect itself keeps of the transaction.",
