@@ -61,8 +61,10 @@ OBJS = \
 	src/tenant/cross.o \
 	src/tenant/enable.o \
 	src/tenant/expression.o \
+	src/tenant/follow.o \
 	src/tenant/guard.o \
 	src/tenant/outcome.o \
+	src/tenant/schema.o \
 	src/tenant/source.o \
 	src/tenant/tenant.o \
 	src/tenant/trial.o \

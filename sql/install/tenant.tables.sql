@@ -72,3 +72,47 @@ CREATE EVENT TRIGGER architect_tenant_guard
                  'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER INDEX')
     EXECUTE FUNCTION architect._tenant_guard();
 ALTER EVENT TRIGGER architect_tenant_guard ENABLE ALWAYS;
+
+CREATE TABLE architect.tenant_schemas (
+    schema_name name NOT NULL,
+    column_name name NOT NULL,
+    roles name[] NOT NULL,
+    enabled_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT tenant_schemas_pkey PRIMARY KEY (schema_name)
+);
+GRANT SELECT ON architect.tenant_schemas TO PUBLIC;
+COMMENT ON TABLE architect.tenant_schemas IS
+'schemas that tenant_enable_schema was called for; new tables there can be protected when they are made
+SELECT * FROM architect.tenant_schemas;';
+COMMENT ON COLUMN architect.tenant_schemas.column_name IS 'column that says whose row it is, where a table has it';
+COMMENT ON COLUMN architect.tenant_schemas.roles IS 'roles that the policies of new tables are for';
+
+SELECT pg_extension_config_dump('architect.tenant_schemas', '');
+
+CREATE FUNCTION architect._tenant_follow_changes()
+    RETURNS event_trigger
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_tenant_follow_changes';
+REVOKE ALL ON FUNCTION architect._tenant_follow_changes() FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_follow_changes() IS
+    'protects what comes below a protected table or into an enabled schema, and follows names';
+
+CREATE FUNCTION architect._tenant_follow_drops()
+    RETURNS event_trigger
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_tenant_follow_drops';
+REVOKE ALL ON FUNCTION architect._tenant_follow_drops() FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_follow_drops() IS
+    'takes dropped tables from the register';
+
+CREATE EVENT TRIGGER architect_tenant_follow_changes
+    ON ddl_command_end
+    WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA',
+                 'ALTER TABLE', 'ALTER SCHEMA')
+    EXECUTE FUNCTION architect._tenant_follow_changes();
+CREATE EVENT TRIGGER architect_tenant_follow_drops
+    ON sql_drop
+    WHEN TAG IN ('DROP TABLE', 'DROP SCHEMA', 'DROP OWNED', 'DROP EXTENSION', 'DROP TYPE')
+    EXECUTE FUNCTION architect._tenant_follow_drops();
+ALTER EVENT TRIGGER architect_tenant_follow_changes ENABLE ALWAYS;
+ALTER EVENT TRIGGER architect_tenant_follow_drops ENABLE ALWAYS;

@@ -3,22 +3,34 @@
 CREATE OR REPLACE FUNCTION architect.tenant_enable(
         target regclass,
         tenant_column name DEFAULT NULL,
-        roles name[] DEFAULT '{public}')
+        roles name[] DEFAULT '{public}',
+        add_column boolean DEFAULT false,
+        column_type regtype DEFAULT NULL,
+        path name[] DEFAULT NULL,
+        fix boolean DEFAULT false,
+        online boolean DEFAULT NULL)
     RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'architect_tenant_enable';
-COMMENT ON FUNCTION architect.tenant_enable(regclass, name, name[]) IS
+COMMENT ON FUNCTION architect.tenant_enable(
+    regclass, name, name[], boolean, regtype, name[], boolean, boolean) IS
 'protect the rows of a table by tenant; for the table''s owner
 SELECT architect.tenant_enable(''public.orders'', tenant_column => ''tenant_id'');';
 
 CREATE OR REPLACE FUNCTION architect.tenant_enable_plan(
         target regclass,
         tenant_column name DEFAULT NULL,
-        roles name[] DEFAULT '{public}')
+        roles name[] DEFAULT '{public}',
+        add_column boolean DEFAULT false,
+        column_type regtype DEFAULT NULL,
+        path name[] DEFAULT NULL,
+        fix boolean DEFAULT false,
+        online boolean DEFAULT NULL)
     RETURNS TABLE (step integer, statement text, why text, lock text, undo text, transactional boolean, inside text)
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'architect_tenant_enable_plan';
-COMMENT ON FUNCTION architect.tenant_enable_plan(regclass, name, name[]) IS
+COMMENT ON FUNCTION architect.tenant_enable_plan(
+    regclass, name, name[], boolean, regtype, name[], boolean, boolean) IS
 'statements, in order, that tenant_enable would run or leave to you
 SELECT * FROM architect.tenant_enable_plan(''public.orders'');';
 

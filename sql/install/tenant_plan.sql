@@ -240,7 +240,9 @@ REVOKE ALL ON FUNCTION architect._tenant_policies(regclass, name, text, name[]) 
 COMMENT ON FUNCTION architect._tenant_policies(regclass, name, text, name[]) IS
     'the steps that protect one table by policies';
 
-CREATE OR REPLACE FUNCTION architect._tenant_plan(target regclass, tenant_column name, roles name[])
+CREATE OR REPLACE FUNCTION architect._tenant_plan(
+        target regclass, tenant_column name, roles name[], add_column boolean, column_type regtype, path name[],
+        fix boolean, online boolean)
     RETURNS SETOF architect._tenant_step
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
@@ -257,11 +259,14 @@ BEGIN
     END LOOP;
 END
 $function$;
-REVOKE ALL ON FUNCTION architect._tenant_plan(regclass, name, name[]) FROM PUBLIC;
-COMMENT ON FUNCTION architect._tenant_plan(regclass, name, name[]) IS
+REVOKE ALL ON FUNCTION architect._tenant_plan(
+    regclass, name, name[], boolean, regtype, name[], boolean, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_plan(regclass, name, name[], boolean, regtype, name[], boolean, boolean) IS
     'every step, in order, that it takes for a table and those below it to be protected';
 
-CREATE OR REPLACE FUNCTION architect._tenant_steps(target regclass, tenant_column name, roles name[])
+CREATE OR REPLACE FUNCTION architect._tenant_steps(
+        target regclass, tenant_column name, roles name[], add_column boolean, column_type regtype, path name[],
+        fix boolean, online boolean)
     RETURNS TABLE (relation oid, statement text, why text, lock text, undo text, transactional boolean, inside text,
                    rule text, undo_template text)
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -271,8 +276,9 @@ AS $function$
     SELECT plan.relation, plan.statement, plan.why, plan.lock,
            format(plan.undo, plan.relation, architect._tenant_column(target, tenant_column)),
            plan.transactional, plan.inside, plan.rule, plan.undo
-    FROM architect._tenant_plan(target, tenant_column, roles) AS plan
+    FROM architect._tenant_plan(target, tenant_column, roles, add_column, column_type, path, fix, online) AS plan
 $function$;
-REVOKE ALL ON FUNCTION architect._tenant_steps(regclass, name, name[]) FROM PUBLIC;
-COMMENT ON FUNCTION architect._tenant_steps(regclass, name, name[]) IS
+REVOKE ALL ON FUNCTION architect._tenant_steps(
+    regclass, name, name[], boolean, regtype, name[], boolean, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_steps(regclass, name, name[], boolean, regtype, name[], boolean, boolean) IS
     'the plan as enable.c reads it, with undo as it would be run now, too';

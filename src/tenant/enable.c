@@ -206,35 +206,142 @@ text_array(List *steps, StepColumn column, Oid type)
 }
 
 /*
+ * Returns the steps that are asked for.
+ */
+static List *
+plan_steps(TenantRequest *request)
+{
+	Oid			types[] = {REGCLASSOID, NAMEOID, NAMEARRAYOID, BOOLOID, REGTYPEOID, NAMEARRAYOID, BOOLOID, BOOLOID};
+	Datum		values[lengthof(types)];
+	char		nulls[lengthof(types) + 1];
+
+	for (int i = 0; i < lengthof(types); i++)
+	{
+		values[i] = request->arguments[i].value;
+		nulls[i] = request->arguments[i].isnull ? 'n' : ' ';
+	}
+	return architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_steps($1, $2, $3, $4, $5, $6, $7, $8)",
+								   lengthof(types), types, values, nulls);
+}
+
+/*
+ * Returns the steps that take back what is registered of the tree.
+ */
+static List *
+plan_undo(Oid target)
+{
+	Oid			types[] = {REGCLASSOID};
+	Datum		values[] = {ObjectIdGetDatum(target)};
+
+	return architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_undo($1)",
+								   lengthof(types), types, values, NULL);
+}
+
+/*
  * Enters the tree in the register; returns how many of its rows changed.
  */
 static int
-register_tree(FunctionCallInfo fcinfo, List *steps)
+register_tree(TenantRequest *request, List *steps)
 {
 	Oid			types[] = {REGCLASSOID, NAMEOID, NAMEARRAYOID, OIDARRAYOID, TEXTARRAYOID};
 	Datum		values[] = {
-		PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2),
+		request->arguments[0].value, request->arguments[1].value, request->arguments[2].value,
 		text_array(steps, STEP_RELATION, OIDOID), text_array(steps, STEP_UNDO_TEMPLATE, TEXTOID)
 	};
-	char		nulls[] = {' ', PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', ' ', ' ', '\0'};
+	char		nulls[] = {
+		' ', request->arguments[1].isnull ? 'n' : ' ', request->arguments[2].isnull ? 'n' : ' ', ' ', ' ', '\0'
+	};
 	List	   *rows = architect_read_as_owner("SELECT " ARCHITECT_SCHEMA "._tenant_register($1, $2, $3, $4, $5)",
-											   5, types, values, nulls);
+											   lengthof(types), types, values, nulls);
 
 	return pg_strtoint32(((char **) linitial(rows))[0]);
 }
 
 /*
- * Returns the steps that the arguments of the function ask for.
+ * Says what is left to the caller.
  */
-static List *
-plan_steps(FunctionCallInfo fcinfo)
+static void
+notice_left(const char *name, List *steps)
 {
-	Oid			types[] = {REGCLASSOID, NAMEOID, NAMEARRAYOID};
-	Datum		values[] = {PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2)};
-	char		nulls[] = {' ', PG_ARGISNULL(1) ? 'n' : ' ', PG_ARGISNULL(2) ? 'n' : ' ', '\0'};
+	StringInfoData left;
+	int			count = 0;
+	ListCell   *cell;
 
-	return architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_steps($1, $2, $3)",
-								   lengthof(types), types, values, nulls);
+	initStringInfo(&left);
+	foreach(cell, steps)
+	{
+		char	  **step = lfirst(cell);
+
+		if (step[STEP_INSIDE] == NULL)
+			appendStringInfo(&left, "%s%s;", count++ > 0 ? "\n" : "", step[STEP_STATEMENT]);
+	}
+	if (count > 0)
+		ereport(NOTICE,
+				(errmsg_plural("%d statement for table \"%s\" is left to you",
+							   "%d statements for table \"%s\" are left to you", count, count, name),
+				 errdetail_internal("%s", left.data),
+				 errhint("Run them in this order, each by itself, and then make this call again; "
+						 "or let it do all in its transaction: online => false.")));
+}
+
+/*
+ * Does what is asked for, as the current user, to a table that he owns; returns
+ * whether that changed anything.
+ */
+bool
+architect_tenant_protect(TenantRequest *request)
+{
+	Oid			target = DatumGetObjectId(request->arguments[0].value);
+	Relation	rel = architect_tenant_open(target, "protect");
+	char	   *name = pstrdup(RelationGetRelationName(rel));
+	List	   *steps;
+
+	lock_tree(target, plan_steps(request));
+	relation_close(rel, NoLock);
+
+	/* Once more, now that it stands still. */
+	rel = architect_tenant_open(target, "protect");
+	steps = plan_steps(request);
+	warn_of_foreign_tables(rel);
+	relation_close(rel, NoLock);
+
+	run_steps(steps);
+	notice_left(name, steps);
+	return register_tree(request, steps) > 0 || steps != NIL;
+}
+
+/*
+ * Takes back what was done to a table that the current user owns; returns whether
+ * there was anything.
+ */
+bool
+architect_tenant_unprotect(Oid target)
+{
+	Oid			types[] = {REGCLASSOID};
+	Datum		values[] = {ObjectIdGetDatum(target)};
+	Relation	rel = architect_tenant_open(target, "end the protection of");
+
+	lock_tree(target, plan_undo(target));
+	relation_close(rel, NoLock);
+
+	/* Once more, now that it stands still. */
+	rel = architect_tenant_open(target, "end the protection of");
+	relation_close(rel, NoLock);
+	run_steps(plan_undo(target));
+	return architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._tenant_unregister($1)", 1, types, values) > 0;
+}
+
+/*
+ * Takes the arguments of a function: of those that have a default, NULL means it.
+ */
+static TenantRequest
+requested(FunctionCallInfo fcinfo)
+{
+	TenantRequest request;
+
+	for (int i = 0; i < lengthof(request.arguments); i++)
+		request.arguments[i] = fcinfo->args[i];
+	return request;
 }
 
 static Oid
@@ -249,40 +356,33 @@ target_argument(FunctionCallInfo fcinfo)
 }
 
 /*
- * architect.tenant_enable(target, tenant_column, roles)
+ * architect.tenant_enable(target, tenant_column, roles, add_column, column_type,
+ *                         path, fix, online)
  */
 Datum
 architect_tenant_enable(PG_FUNCTION_ARGS)
 {
-	Oid			target = target_argument(fcinfo);
-	Relation	rel = architect_tenant_open(target, "protect");
+	TenantRequest request = requested(fcinfo);
+	Relation	rel = architect_tenant_open(target_argument(fcinfo), "protect");
 	char	   *name = pstrdup(RelationGetRelationName(rel));
-	List	   *steps;
 
 	architect_check_version();
 	check_is_top(rel, "protect");
-	lock_tree(target, plan_steps(fcinfo));
 	relation_close(rel, NoLock);
 
-	/* Once more, now that it stands still. */
-	rel = architect_tenant_open(target, "protect");
-	steps = plan_steps(fcinfo);
-	warn_of_foreign_tables(rel);
-	relation_close(rel, NoLock);
-
-	run_steps(steps);
-	if (register_tree(fcinfo, steps) == 0 && steps == NIL)
+	if (!architect_tenant_protect(&request))
 		ereport(NOTICE,
 				(errmsg("table \"%s\" is protected in this way already", name)));
 	PG_RETURN_VOID();
 }
 
 /*
- * architect.tenant_enable_plan(target, tenant_column, roles)
+ * architect.tenant_enable_plan(the same)
  */
 Datum
 architect_tenant_enable_plan(PG_FUNCTION_ARGS)
 {
+	TenantRequest request = requested(fcinfo);
 	Relation	rel = architect_tenant_open(target_argument(fcinfo), "protect");
 	ReturnSetInfo *result;
 	ListCell   *cell;
@@ -293,7 +393,7 @@ architect_tenant_enable_plan(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	result = (ReturnSetInfo *) fcinfo->resultinfo;
-	foreach(cell, plan_steps(fcinfo))
+	foreach(cell, plan_steps(&request))
 	{
 		static const StepColumn columns[] = {
 			STEP_STATEMENT, STEP_WHY, STEP_LOCK, STEP_UNDO, STEP_TRANSACTIONAL, STEP_INSIDE
@@ -319,19 +419,6 @@ architect_tenant_enable_plan(PG_FUNCTION_ARGS)
 }
 
 /*
- * Returns the steps that take back what is registered of the tree.
- */
-static List *
-plan_undo(Oid target)
-{
-	Oid			types[] = {REGCLASSOID};
-	Datum		values[] = {ObjectIdGetDatum(target)};
-
-	return architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_undo($1)",
-								   lengthof(types), types, values, NULL);
-}
-
-/*
  * architect.tenant_disable(target)
  */
 Datum
@@ -340,17 +427,11 @@ architect_tenant_disable(PG_FUNCTION_ARGS)
 	Oid			target = target_argument(fcinfo);
 	Relation	rel = architect_tenant_open(target, "end the protection of");
 	char	   *name = pstrdup(RelationGetRelationName(rel));
-	Oid			types[] = {REGCLASSOID};
-	Datum		values[] = {ObjectIdGetDatum(target)};
 
 	check_is_top(rel, "end the protection of");
-	lock_tree(target, plan_undo(target));
 	relation_close(rel, NoLock);
 
-	rel = architect_tenant_open(target, "end the protection of");
-	relation_close(rel, NoLock);
-	run_steps(plan_undo(target));
-	if (architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._tenant_unregister($1)", 1, types, values) == 0)
+	if (!architect_tenant_unprotect(target))
 		ereport(NOTICE,
 				(errmsg("table \"%s\" is not protected", name)));
 	PG_RETURN_VOID();

@@ -13,4 +13,5 @@ architect_tenant_init(void)
 	architect_tenant_context_init();
 	architect_tenant_cross_init();
 	architect_tenant_guard_init();
+	architect_tenant_follow_init();
 }

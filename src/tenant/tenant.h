@@ -19,6 +19,12 @@ typedef struct TenantState
 	bool		writes;			/* and may be written */
 } TenantState;
 
+/* The arguments of tenant_enable, as they were given. */
+typedef struct TenantRequest
+{
+	NullableDatum arguments[8];
+} TenantRequest;
+
 extern void architect_tenant_init(void);
 
 /* source.c */
@@ -44,6 +50,11 @@ extern void architect_tenant_cross_init(void);
 /* enable.c */
 extern bool architect_tenant_is_changing;
 extern Relation architect_tenant_open(Oid target, const char *purpose);
+extern bool architect_tenant_protect(TenantRequest *request);
+extern bool architect_tenant_unprotect(Oid target);
+
+/* follow.c */
+extern void architect_tenant_follow_init(void);
 
 /* guard.c */
 extern void architect_tenant_guard_init(void);
