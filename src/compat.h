@@ -18,6 +18,7 @@
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/datum.h"
+#include "utils/guc_tables.h"
 #include "utils/rel.h"
 #include "utils/tuplesort.h"
 
@@ -44,6 +45,24 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 	return pg_proc_aclcheck(objectid, roleid, mode);
 }
 #endif
+
+/* The server's own record of a setting; NULL when it has none. */
+static inline struct config_generic *
+architect_find_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, DEBUG5);
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+	{
+		if (pg_strcasecmp(settings[i]->name, name) == 0)
+			return settings[i];
+	}
+	return NULL;
+#endif
+}
 
 /* Adds the index entries of a new, plain tuple; raises on a duplicate. */
 static inline void

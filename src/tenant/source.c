@@ -14,13 +14,15 @@
 #include "access/xact.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/memutils.h"
 
+#include "compat.h"
 #include "tenant/tenant.h"
 
 #define DEFAULT_SETTING "app.tenant_id"
 #define OWN_PREFIX "architect."
+#define TRUSTED_SETTING "architect.tenant_trusted"
 #define STATE_SETTING "architect.tenant_state"
 
 /* A setting that is, or was, named by architect.tenant_setting. */
@@ -89,14 +91,9 @@ add_source(const char *name)
 static bool
 is_taken(const char *name)
 {
-	int			flags = GetConfigOptionFlags(name, true);
-	const char *found;
+	struct config_generic *found = architect_find_setting(name);
 
-	/* What only some may see is asked for by its flags alone, for fear of an error. */
-	if (flags != 0)
-		return (flags & GUC_CUSTOM_PLACEHOLDER) == 0;
-	(void) GetConfigOptionByName(name, &found, true);
-	return found != NULL;
+	return found != NULL && (found->flags & GUC_CUSTOM_PLACEHOLDER) == 0;
 }
 
 /*
@@ -348,20 +345,23 @@ architect_tenant_write_state(const TenantState *state)
 }
 
 /*
- * True when the setting had a value from outside of the session before the library
- * was loaded.  Where the client gave it and has no right to, the server drops it, and
- * with it what the database says.
+ * Where the library is not preloaded, the server keeps what a client asks for when
+ * it connects in place of what the administrator set, and refuses it only now.
+ * What the administrator wants is then not to be known, so it is the closed way.
  */
-static bool
-is_given_before(const char *name)
+static void
+define_trusted(void)
 {
-	const char *given;
+	struct config_generic *early = architect_find_setting(TRUSTED_SETTING);
+	bool		was_given = early != NULL && early->reset_source != PGC_S_DEFAULT;
 
-	if (process_shared_preload_libraries_in_progress ||
-		(GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0)
-		return false;
-	given = GetConfigOptionResetString(name);
-	return given != NULL && given[0] != '\0';
+	DefineCustomBoolVariable(TRUSTED_SETTING,
+							 "Takes the tenant from tokens only.",
+							 "Nobody can then become a tenant without a token signed by the application.",
+							 &trusted_setting, false, PGC_SUSET, GUC_NO_RESET_ALL,
+							 NULL, move_on_bool, NULL);
+	if (was_given && architect_find_setting(TRUSTED_SETTING)->reset_source == PGC_S_DEFAULT)
+		(void) set_config_option(TRUSTED_SETTING, "on", PGC_SUSET, PGC_S_CLIENT, GUC_ACTION_SET, true, WARNING, false);
 }
 
 void
@@ -379,11 +379,7 @@ architect_tenant_source_init(void)
 							   "It does not count while architect.tenant_trusted is on.",
 							   &source_setting, DEFAULT_SETTING, PGC_SUSET, 0,
 							   check_source_setting, assign_source_setting, NULL);
-	DefineCustomBoolVariable("architect.tenant_trusted",
-							 "Takes the tenant from tokens only.",
-							 "Nobody can then become a tenant without a token signed by the application.",
-							 &trusted_setting, is_given_before("architect.tenant_trusted"), PGC_SUSET, GUC_NO_RESET_ALL,
-							 NULL, move_on_bool, NULL);
+	define_trusted();
 	DefineCustomStringVariable(STATE_SETTING,
 							   "What pg_architect itself keeps of the transaction.",
 							   NULL,
