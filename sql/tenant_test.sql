@@ -120,7 +120,33 @@ GRANT UPDATE (note), INSERT (id, note) ON tenant_test.closed TO regress_trial_ap
 SELECT command, tenant, expected, seen, ok, detail FROM architect.tenant_test('tenant_test.closed', 'regress_trial_app')
 WHERE tenant <> 'none' AND command IN ('UPDATE', 'INSERT', 'SELECT', 'UPDATE giving away');
 
+-- What tenant_enable makes is closed; the owner is a member of the role that it is made for.
+CREATE TABLE tenant_test.enabled (tenant_id bigint NOT NULL, id integer, note text, PRIMARY KEY (tenant_id, id));
+INSERT INTO tenant_test.enabled VALUES (1, 1, 'one'), (2, 2, 'two');
+GRANT SELECT, INSERT, UPDATE, DELETE ON tenant_test.enabled TO regress_trial_app;
+SELECT architect.tenant_enable('tenant_test.enabled', roles => '{regress_trial_app}');
+SELECT count(*) > 0 AS tried, bool_and(ok) FROM architect.tenant_test('tenant_test.enabled', 'regress_trial_app');
+SELECT expected, seen, count(*) FROM architect.tenant_test('tenant_test.enabled', 'regress_trial_owner')
+WHERE command <> 'TRUNCATE' GROUP BY 1, 2 ORDER BY 1 DESC;
 RESET SESSION AUTHORIZATION;
+SET architect.tenant_trusted = on;
+SELECT count(*) > 0 AS tried, bool_and(ok) FROM architect.tenant_test('tenant_test.enabled', 'regress_trial_app');
+SET architect.tenant_trusted = off;
+SET architect.tenant_unset = error;
+SELECT count(*) > 0 AS tried, bool_and(ok) FROM architect.tenant_test('tenant_test.enabled', 'regress_trial_app');
+RESET architect.tenant_unset;
+RESET architect.tenant_trusted;
+-- The tenant of the caller's transaction is the same before and after.
+BEGIN;
+SELECT architect.tenant_set(7);
+SELECT bool_and(ok) FROM architect.tenant_test('tenant_test.enabled', 'regress_trial_app');
+SELECT architect.tenant_current();
+ROLLBACK;
+-- A trigger cannot get out of the role, although the session is a superuser's.
+CREATE FUNCTION tenant_test.escape() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RESET ROLE; RETURN new; END $$;
+CREATE TRIGGER escape BEFORE INSERT ON tenant_test.enabled FOR EACH ROW EXECUTE FUNCTION tenant_test.escape();
+SELECT tenant, seen, detail FROM architect.tenant_test('tenant_test.enabled', 'regress_trial_app') WHERE command = 'INSERT';
+
 SET client_min_messages = warning;
 DROP SCHEMA tenant_test CASCADE;
 DROP EXTENSION pg_architect CASCADE;

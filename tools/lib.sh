@@ -17,6 +17,9 @@ three_times() { "$@" || { sleep 3; "$@"; } || { sleep 10; "$@"; }; }
 
 # ---------------------------------------------------------------- packages
 
+# What a test is skipped without.
+extra_packages=pgbouncer
+
 # What building and testing takes, with or without the server of a major.
 packages() {
     echo gcc libc6-dev make perl libipc-run-perl \
@@ -72,6 +75,17 @@ need_packages() {
     say "installing ${wanted[*]}"
     three_times as_root apt-get -qq update
     three_times install_packages "${wanted[@]}" || die "cannot install ${wanted[*]}"
+}
+
+# want_packages PACKAGE...: installs those that are missing if we may; what needs them is skipped
+# where they cannot be had.
+want_packages() {
+    local wanted
+    read -ra wanted <<<"$(missing "$@" | paste -sd ' ')"
+    ((${#wanted[@]})) && as_root true 2>/dev/null || return 0
+    say "installing ${wanted[*]}"
+    three_times as_root apt-get -qq update || true
+    install_packages "${wanted[@]}" || say "cannot install ${wanted[*]}, going on without"
 }
 
 # Sets PG_CONFIG to the server to test with, which is installed with all else if it is missing.

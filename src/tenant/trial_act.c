@@ -64,16 +64,22 @@ set_for_now(const char *setting, const char *value, GucContext context)
 
 /*
  * Until the subtransaction ends: the role, with this tenant or none.  SET ROLE is the
- * server's own, and so is the check that the session may do it.
+ * server's own, and so is the check that the session may do it.  Code of users, as in
+ * triggers, cannot get out of the role, whoever the session belongs to.
  */
 void
 architect_tenant_act_as_role(Trial *trial, const char *tenant)
 {
+	Oid			user;
+	int			security;
+
 	architect_tenant_assume(tenant);
 	set_for_now("row_security", "on", PGC_USERSET);
 	if (!trial->triggers)
 		set_for_now("session_replication_role", "replica", PGC_SUSET);
 	set_for_now("role", trial->role_name, PGC_USERSET);
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(user, security | SECURITY_LOCAL_USERID_CHANGE);
 }
 
 /*
