@@ -57,16 +57,20 @@ OBJS = \
 	src/audit/undo.o \
 	src/audit/value.o \
 	src/audit/verify.o \
+	src/tenant/claims.o \
 	src/tenant/context.o \
 	src/tenant/cross.o \
 	src/tenant/enable.o \
 	src/tenant/expression.o \
 	src/tenant/follow.o \
 	src/tenant/guard.o \
+	src/tenant/key.o \
+	src/tenant/nonce.o \
 	src/tenant/outcome.o \
 	src/tenant/schema.o \
 	src/tenant/source.o \
 	src/tenant/tenant.o \
+	src/tenant/token.o \
 	src/tenant/trial.o \
 	src/tenant/trial_act.o \
 	src/tenant/trial_command.o \

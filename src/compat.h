@@ -14,7 +14,9 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_proc.h"
 #include "commands/sequence.h"
+#include "common/jsonapi.h"
 #include "executor/executor.h"
+#include "mb/pg_wchar.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/datum.h"
@@ -201,6 +203,28 @@ architect_compute_virtual_columns(Relation rel, TupleTableSlot *slot)
 
 /* From 17 on MERGE can change rows through a view. */
 #define ARCHITECT_CAN_MERGE_VIEWS (PG_VERSION_NUM >= 170000)
+
+/* From 16 on what is called while JSON is read has a result. */
+#if PG_VERSION_NUM >= 160000
+typedef JsonParseErrorType ArchitectJsonResult;
+#define ARCHITECT_JSON_SUCCESS JSON_SUCCESS
+#else
+typedef void ArchitectJsonResult;
+#define ARCHITECT_JSON_SUCCESS
+#endif
+
+/* Reads JSON in the database's encoding, escapes too; false where it is none. */
+static inline bool
+architect_parse_json(char *json, int length, JsonSemAction *actions)
+{
+#if PG_VERSION_NUM >= 170000
+	JsonLexContext *lex = makeJsonLexContextCstringLen(NULL, json, length, GetDatabaseEncoding(), true);
+#else
+	JsonLexContext *lex = makeJsonLexContextCstringLen(json, length, GetDatabaseEncoding(), true);
+#endif
+
+	return pg_parse_json(lex, actions) == JSON_SUCCESS;
+}
 
 /* From 18 on the server can show which version of a library is loaded. */
 #if PG_VERSION_NUM >= 180000

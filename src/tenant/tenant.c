@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "tenant/tenant.h"
+#include "tenant/token.h"
 
 void
 architect_tenant_init(void)
@@ -14,4 +15,5 @@ architect_tenant_init(void)
 	architect_tenant_cross_init();
 	architect_tenant_guard_init();
 	architect_tenant_follow_init();
+	architect_tenant_token_init();
 }
