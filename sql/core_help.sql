@@ -57,6 +57,8 @@ BEGIN
                 RAISE NOTICE '% wants a transaction of its own', said.name;
             WHEN undefined_object THEN
                 RAISE NOTICE '% finds no such name', said.name;
+            WHEN object_not_in_prerequisite_state THEN
+                RAISE NOTICE '% wants another setting', said.name;
             WHEN OTHERS THEN
                 RAISE WARNING '% fails: %', said.name, SQLERRM;
         END;

@@ -6,4 +6,4 @@ CREATE OR REPLACE FUNCTION architect.tenant_login(token text, tenant text DEFAUL
     AS 'MODULE_PATHNAME', 'architect_tenant_login';
 COMMENT ON FUNCTION architect.tenant_login(text, text) IS
 'act as the tenant of a token until the end of the transaction; for architect.tenant_trusted
-SELECT architect.tenant_login($1);';
+SELECT architect.tenant_login(''v1.…'');';
