@@ -22,7 +22,9 @@ CREATE VIEW policies AS
     WHERE polrelid NOT IN (SELECT oid FROM pg_class WHERE relnamespace = 'architect'::regnamespace);
 
 -- The plan shows what is then done.
+\x on
 SELECT step, statement, lock, undo, transactional FROM architect.tenant_enable_plan('orders');
+\x off
 SELECT architect.tenant_enable('orders');
 SELECT relation, polname, polpermissive, polcmd, roles, "using", "check" FROM policies ORDER BY polname;
 SELECT relation, column_name, kind, roles, row_security, forced, other_policies, problem FROM architect.tenant_tables;

@@ -34,11 +34,14 @@ COMMENT ON FUNCTION architect.tenant_enable_plan(
 'statements, in order, that tenant_enable would run or leave to you
 SELECT * FROM architect.tenant_enable_plan(''public.orders'');';
 
-CREATE OR REPLACE FUNCTION architect.tenant_disable(target regclass)
+CREATE OR REPLACE FUNCTION architect.tenant_disable(
+        target regclass,
+        keep_column boolean DEFAULT true,
+        keep_fixes boolean DEFAULT false)
     RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'architect_tenant_disable';
-COMMENT ON FUNCTION architect.tenant_disable(regclass) IS
+COMMENT ON FUNCTION architect.tenant_disable(regclass, boolean, boolean) IS
 'take back what tenant_enable did; for the table''s owner
 SELECT architect.tenant_disable(''public.orders'');';
 
@@ -194,16 +197,28 @@ COMMENT ON FUNCTION architect._tenant_unregister(regclass) IS
 CREATE OR REPLACE FUNCTION architect._tenant_undo(target regclass)
     RETURNS TABLE (relation oid, statement text, why text, lock text, undo text, transactional boolean, inside text,
                    rule text, undo_template text)
-    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
     SET quote_all_identifiers = off
 AS $function$
     SELECT tree.relation, step.statement, 'it was so before tenant_enable',
-           format('ACCESS EXCLUSIVE on %s', tree.relation), NULL, true, step.statement, NULL, NULL
+           format('ACCESS EXCLUSIVE on %s', tree.relation), NULL, true, step.statement, step.rule, NULL
     FROM architect._tenant_tree(target) WITH ORDINALITY AS tree (relation, place)
     JOIN architect.tenant_registry AS registered ON registered.relation = tree.relation
     CROSS JOIN LATERAL unnest(registered.undo) WITH ORDINALITY AS undone (statement, number)
-    CROSS JOIN LATERAL format(undone.statement, tree.relation, registered.column_name) AS step (statement)
+    CROSS JOIN LATERAL (
+        SELECT format(undone.statement, tree.relation, registered.column_name) AS statement,
+               CASE WHEN undone.statement LIKE 'ALTER TABLE \%1$s DROP COLUMN %' THEN 'column'
+                    WHEN undone.statement !~ '^(DROP POLICY|ALTER TABLE %1\$s (NO FORCE|DISABLE|ALTER COLUMN)) '
+                        THEN 'fix'
+               END AS rule
+    ) AS step
+    -- Foreign keys of other tables may have come to need an index.
+    WHERE NOT EXISTS (SELECT FROM pg_constraint AS link
+                      WHERE link.contype = 'f'
+                        AND link.conindid = to_regclass(substring(step.statement FROM '^DROP INDEX IF EXISTS (.*)$'))
+                        AND link.conrelid NOT IN (SELECT member.relation
+                                                  FROM architect._tenant_tree(target) AS member (relation)))
     ORDER BY tree.place DESC, undone.number
 $function$;
 REVOKE ALL ON FUNCTION architect._tenant_undo(regclass) FROM PUBLIC;

@@ -3,18 +3,30 @@
 
 CREATE OR REPLACE FUNCTION architect._tenant_step(
         relation regclass, statement text, why text, lock text, undo text, transactional boolean DEFAULT true,
-        inside text DEFAULT NULL, rule text DEFAULT NULL)
+        inside text DEFAULT NULL, rule text DEFAULT NULL, leave boolean DEFAULT false)
     RETURNS architect._tenant_step
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $function$
     SELECT ROW(relation, statement, why, lock, undo, transactional,
-               CASE WHEN transactional AND inside IS NULL THEN statement ELSE nullif(inside, '') END,
+               CASE WHEN leave THEN NULL WHEN transactional THEN coalesce(inside, statement) ELSE inside END,
                rule)::architect._tenant_step
 $function$;
-REVOKE ALL ON FUNCTION architect._tenant_step(regclass, text, text, text, text, boolean, text, text) FROM PUBLIC;
-COMMENT ON FUNCTION architect._tenant_step(regclass, text, text, text, text, boolean, text, text) IS
-    'a step of the plan; an empty inside leaves to the caller what could be run in a transaction';
+REVOKE ALL ON FUNCTION architect._tenant_step(
+    regclass, text, text, text, text, boolean, text, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_step(regclass, text, text, text, text, boolean, text, text, boolean) IS
+    'a step of the plan; with leave, it is left to the caller though it could run in a transaction';
+
+CREATE OR REPLACE FUNCTION architect._tenant_verbatim(statement text)
+    RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT replace(statement, '%', '%%')
+$function$;
+REVOKE ALL ON FUNCTION architect._tenant_verbatim(text) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_verbatim(text) IS
+    'a statement, or part of one, as it has to be written in undo';
 
 CREATE OR REPLACE FUNCTION architect._tenant_base_type(type oid)
     RETURNS oid
@@ -240,9 +252,21 @@ REVOKE ALL ON FUNCTION architect._tenant_policies(regclass, name, text, name[]) 
 COMMENT ON FUNCTION architect._tenant_policies(regclass, name, text, name[]) IS
     'the steps that protect one table by policies';
 
+CREATE OR REPLACE FUNCTION architect._tenant_leaves(target regclass, online boolean)
+    RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT coalesce(online, (SELECT sum(pg_relation_size(tree.relation)) FROM architect._tenant_tree(target)
+                             AS tree (relation)) > 16 * 1024 * 1024)
+$function$;
+REVOKE ALL ON FUNCTION architect._tenant_leaves(regclass, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_leaves(regclass, boolean) IS
+    'whether long steps are left to the caller: as he says, else for tables of more than 16 MB';
+
 CREATE OR REPLACE FUNCTION architect._tenant_plan(
         target regclass, tenant_column name, roles name[], add_column boolean, column_type regtype, path name[],
-        fix boolean, online boolean)
+        online boolean)
     RETURNS SETOF architect._tenant_step
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
@@ -251,22 +275,45 @@ AS $function$
 DECLARE
     chosen name := architect._tenant_column(target, tenant_column);
     allowed name[] := architect._tenant_roles(roles);
-    kind text := architect._tenant_kind(target, chosen);
+    leave boolean := architect._tenant_leaves(target, online);
+    is_there boolean := EXISTS (SELECT FROM pg_attribute AS attribute
+                                WHERE attribute.attrelid = target
+                                  AND attribute.attname = chosen
+                                  AND NOT attribute.attisdropped);
+    kind text;
     member regclass;
 BEGIN
+    IF add_column THEN
+        RETURN QUERY SELECT * FROM architect._tenant_fill(target, chosen, column_type, path, leave);
+    END IF;
+    IF add_column AND NOT is_there THEN
+        kind := architect._tenant_kind_of(architect._tenant_new_type(target, chosen, column_type, path));
+    ELSE
+        kind := architect._tenant_kind(target, chosen);
+    END IF;
     FOR member IN SELECT * FROM architect._tenant_tree(target) LOOP
         RETURN QUERY SELECT * FROM architect._tenant_policies(member, chosen, kind, allowed);
+    END LOOP;
+
+    -- What is asked of the columns of a table is asked of its partitions through it.
+    FOR member IN
+        SELECT tree.relation
+        FROM architect._tenant_tree(target) AS tree (relation)
+        JOIN pg_class AS class ON class.oid = tree.relation
+        WHERE NOT class.relispartition OR tree.relation = target
+    LOOP
+        RETURN QUERY SELECT * FROM architect._tenant_rules(member, chosen, coalesce(add_column, false), leave);
     END LOOP;
 END
 $function$;
 REVOKE ALL ON FUNCTION architect._tenant_plan(
-    regclass, name, name[], boolean, regtype, name[], boolean, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION architect._tenant_plan(regclass, name, name[], boolean, regtype, name[], boolean, boolean) IS
+    regclass, name, name[], boolean, regtype, name[], boolean) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_plan(regclass, name, name[], boolean, regtype, name[], boolean) IS
     'every step, in order, that it takes for a table and those below it to be protected';
 
 CREATE OR REPLACE FUNCTION architect._tenant_steps(
         target regclass, tenant_column name, roles name[], add_column boolean, column_type regtype, path name[],
-        fix boolean, online boolean)
+        online boolean)
     RETURNS TABLE (relation oid, statement text, why text, lock text, undo text, transactional boolean, inside text,
                    rule text, undo_template text)
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -276,9 +323,9 @@ AS $function$
     SELECT plan.relation, plan.statement, plan.why, plan.lock,
            format(plan.undo, plan.relation, architect._tenant_column(target, tenant_column)),
            plan.transactional, plan.inside, plan.rule, plan.undo
-    FROM architect._tenant_plan(target, tenant_column, roles, add_column, column_type, path, fix, online) AS plan
+    FROM architect._tenant_plan(target, tenant_column, roles, add_column, column_type, path, online) AS plan
 $function$;
 REVOKE ALL ON FUNCTION architect._tenant_steps(
-    regclass, name, name[], boolean, regtype, name[], boolean, boolean) FROM PUBLIC;
-COMMENT ON FUNCTION architect._tenant_steps(regclass, name, name[], boolean, regtype, name[], boolean, boolean) IS
+    regclass, name, name[], boolean, regtype, name[], boolean) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_steps(regclass, name, name[], boolean, regtype, name[], boolean) IS
     'the plan as enable.c reads it, with undo as it would be run now, too';

@@ -16,6 +16,7 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/value.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -122,6 +123,34 @@ warn_of_foreign_tables(Relation rel)
 }
 
 /*
+ * True where the transaction has something to run for this step.  An empty text
+ * says that nothing is needed there, NULL that the step is left to the caller.
+ */
+static bool
+runs_inside(char **step)
+{
+	return step[STEP_INSIDE] != NULL && step[STEP_INSIDE][0] != '\0';
+}
+
+/*
+ * True where any of the steps has to be run, by whom ever.
+ */
+static bool
+has_work(List *steps)
+{
+	ListCell   *cell;
+
+	foreach(cell, steps)
+	{
+		char	  **step = lfirst(cell);
+
+		if (step[STEP_INSIDE] == NULL || runs_inside(step))
+			return true;
+	}
+	return false;
+}
+
+/*
  * Locks the whole tree, if there is anything to run, as strongly as it will need:
  * to take a stronger lock later would invite a deadlock.
  */
@@ -132,7 +161,7 @@ lock_tree(Oid target, List *steps)
 
 	foreach(cell, steps)
 	{
-		if (((char **) lfirst(cell))[STEP_INSIDE] != NULL)
+		if (runs_inside(lfirst(cell)))
 		{
 			LockRelationOid(target, AccessExclusiveLock);
 			find_all_inheritors(target, AccessExclusiveLock, NULL);
@@ -162,7 +191,7 @@ run_steps(List *steps)
 			char	  **step = lfirst(cell);
 			bool		changes_data = step[STEP_RULE] != NULL && strcmp(step[STEP_RULE], "fill") == 0;
 
-			if (step[STEP_INSIDE] == NULL)
+			if (!runs_inside(step))
 				continue;
 			level = NewGUCNestLevel();
 			if (!changes_data)
@@ -193,9 +222,7 @@ text_array(List *steps, StepColumn column, Oid type)
 	foreach(cell, steps)
 	{
 		char	  **step = lfirst(cell);
-		bool		done = step[STEP_INSIDE] != NULL && step[STEP_UNDO_TEMPLATE] != NULL;
-
-		if (!done)
+		if (!runs_inside(step) || step[STEP_UNDO_TEMPLATE] == NULL)
 			continue;
 		result = accumArrayResult(result,
 								  type == OIDOID ? ObjectIdGetDatum(atooid(step[column])) :
@@ -206,35 +233,75 @@ text_array(List *steps, StepColumn column, Oid type)
 }
 
 /*
- * Returns the steps that are asked for.
+ * True where the step is one of the rule book, which is done only where asked for.
  */
-static List *
-plan_steps(TenantRequest *request)
+static bool
+is_fix(char **step)
 {
-	Oid			types[] = {REGCLASSOID, NAMEOID, NAMEARRAYOID, BOOLOID, REGTYPEOID, NAMEARRAYOID, BOOLOID, BOOLOID};
-	Datum		values[lengthof(types)];
-	char		nulls[lengthof(types) + 1];
+	const char *rule = step[STEP_RULE];
 
-	for (int i = 0; i < lengthof(types); i++)
-	{
-		values[i] = request->arguments[i].value;
-		nulls[i] = request->arguments[i].isnull ? 'n' : ' ';
-	}
-	return architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_steps($1, $2, $3, $4, $5, $6, $7, $8)",
-								   lengthof(types), types, values, nulls);
+	return rule != NULL && strcmp(rule, "column") != 0 && strcmp(rule, "fill") != 0;
 }
 
 /*
- * Returns the steps that take back what is registered of the tree.
+ * Returns the steps that are asked for; adds to rules, where it is not NULL, the
+ * rules of which the steps are left out.
  */
 static List *
-plan_undo(Oid target)
+plan_steps(TenantRequest *request, List **rules)
+{
+	static const int arguments[] = {0, 1, 2, 3, 4, 5, 7};
+	Oid			types[] = {REGCLASSOID, NAMEOID, NAMEARRAYOID, BOOLOID, REGTYPEOID, NAMEARRAYOID, BOOLOID};
+	Datum		values[lengthof(types)];
+	char		nulls[lengthof(types) + 1];
+	NullableDatum fix = request->arguments[6];
+	List	   *steps = NIL;
+	ListCell   *cell;
+
+	for (int i = 0; i < lengthof(types); i++)
+	{
+		values[i] = request->arguments[arguments[i]].value;
+		nulls[i] = request->arguments[arguments[i]].isnull ? 'n' : ' ';
+	}
+	foreach(cell, architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA
+										  "._tenant_steps($1, $2, $3, $4, $5, $6, $7)",
+										  lengthof(types), types, values, nulls))
+	{
+		char	  **step = lfirst(cell);
+
+		if (!is_fix(step) || (!fix.isnull && DatumGetBool(fix.value)))
+			steps = lappend(steps, step);
+		else if (rules != NULL && strncmp(step[STEP_STATEMENT], "--", 2) != 0)
+			*rules = list_append_unique(*rules, makeString(step[STEP_RULE]));
+	}
+	return steps;
+}
+
+/*
+ * Returns the steps that take back what is registered of the tree, but for what
+ * is kept; sets kept_column where that is a column.
+ */
+static List *
+plan_undo(Oid target, bool keep_column, bool keep_fixes, bool *kept_column)
 {
 	Oid			types[] = {REGCLASSOID};
 	Datum		values[] = {ObjectIdGetDatum(target)};
+	List	   *steps = NIL;
+	ListCell   *cell;
 
-	return architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_undo($1)",
-								   lengthof(types), types, values, NULL);
+	foreach(cell, architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_undo($1)",
+										  lengthof(types), types, values, NULL))
+	{
+		char	  **step = lfirst(cell);
+		const char *rule = step[STEP_RULE];
+		bool		is_column = rule != NULL && strcmp(rule, "column") == 0;
+
+		if (is_column && keep_column)
+			*kept_column = true;
+		else if (rule == NULL || is_column || !keep_fixes)
+			steps = lappend(steps, step);
+	}
+	return steps;
 }
 
 /*
@@ -258,7 +325,8 @@ register_tree(TenantRequest *request, List *steps)
 }
 
 /*
- * Says what is left to the caller.
+ * Says what is left to the caller; raises where the column is, without which
+ * there is nothing to protect the table by.
  */
 static void
 notice_left(const char *name, List *steps)
@@ -272,6 +340,12 @@ notice_left(const char *name, List *steps)
 	{
 		char	  **step = lfirst(cell);
 
+		if (step[STEP_INSIDE] == NULL && step[STEP_RULE] != NULL && !is_fix(step))
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table \"%s\" is too large to get its tenant column in one transaction", name),
+					 errdetail("It would be locked for as long as it takes to fill the column."),
+					 errhint("Run the first statements of architect.tenant_enable_plan, each by itself, and then make this call again; or make it with online => false.")));
 		if (step[STEP_INSIDE] == NULL)
 			appendStringInfo(&left, "%s%s;", count++ > 0 ? "\n" : "", step[STEP_STATEMENT]);
 	}
@@ -285,29 +359,53 @@ notice_left(const char *name, List *steps)
 }
 
 /*
+ * Says which rules of the rule book are not followed.
+ */
+static void
+notice_rules(const char *name, List *rules)
+{
+	StringInfoData said;
+	ListCell   *cell;
+
+	if (rules == NIL)
+		return;
+	initStringInfo(&said);
+	foreach(cell, rules)
+		appendStringInfo(&said, "%s%s", said.len > 0 ? ", " : "", strVal(lfirst(cell)));
+	ereport(NOTICE,
+			(errmsg("table \"%s\" does not follow the rules for: %s", name, said.data),
+			 errhint("See architect.tenant_enable_plan with fix => true.")));
+}
+
+/*
  * Does what is asked for, as the current user, to a table that he owns; returns
  * whether that changed anything.
  */
 bool
-architect_tenant_protect(TenantRequest *request)
+architect_tenant_protect(TenantRequest *request, bool says_rules)
 {
 	Oid			target = DatumGetObjectId(request->arguments[0].value);
 	Relation	rel = architect_tenant_open(target, "protect");
 	char	   *name = pstrdup(RelationGetRelationName(rel));
+	List	   *rules = NIL;
 	List	   *steps;
 
-	lock_tree(target, plan_steps(request));
+	lock_tree(target, plan_steps(request, NULL));
 	relation_close(rel, NoLock);
 
 	/* Once more, now that it stands still. */
 	rel = architect_tenant_open(target, "protect");
-	steps = plan_steps(request);
+	steps = plan_steps(request, &rules);
 	warn_of_foreign_tables(rel);
 	relation_close(rel, NoLock);
 
-	run_steps(steps);
 	notice_left(name, steps);
-	return register_tree(request, steps) > 0 || steps != NIL;
+	run_steps(steps);
+	if (register_tree(request, steps) == 0 && !has_work(steps))
+		return false;
+	if (says_rules)
+		notice_rules(name, rules);
+	return true;
 }
 
 /*
@@ -315,19 +413,25 @@ architect_tenant_protect(TenantRequest *request)
  * there was anything.
  */
 bool
-architect_tenant_unprotect(Oid target)
+architect_tenant_unprotect(Oid target, bool keep_column, bool keep_fixes)
 {
 	Oid			types[] = {REGCLASSOID};
 	Datum		values[] = {ObjectIdGetDatum(target)};
 	Relation	rel = architect_tenant_open(target, "end the protection of");
+	char	   *name = pstrdup(RelationGetRelationName(rel));
+	bool		kept_column = false;
 
-	lock_tree(target, plan_undo(target));
+	lock_tree(target, plan_undo(target, keep_column, keep_fixes, &kept_column));
 	relation_close(rel, NoLock);
 
 	/* Once more, now that it stands still. */
 	rel = architect_tenant_open(target, "end the protection of");
 	relation_close(rel, NoLock);
-	run_steps(plan_undo(target));
+	run_steps(plan_undo(target, keep_column, keep_fixes, &kept_column));
+	if (kept_column)
+		ereport(NOTICE,
+				(errmsg("the column that tenant_enable added to table \"%s\" stays, with its values", name),
+				 errhint("To drop it, use ALTER TABLE; or call architect.tenant_disable with keep_column => false.")));
 	return architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._tenant_unregister($1)", 1, types, values) > 0;
 }
 
@@ -370,7 +474,7 @@ architect_tenant_enable(PG_FUNCTION_ARGS)
 	check_is_top(rel, "protect");
 	relation_close(rel, NoLock);
 
-	if (!architect_tenant_protect(&request))
+	if (!architect_tenant_protect(&request, true))
 		ereport(NOTICE,
 				(errmsg("table \"%s\" is protected in this way already", name)));
 	PG_RETURN_VOID();
@@ -393,7 +497,7 @@ architect_tenant_enable_plan(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	result = (ReturnSetInfo *) fcinfo->resultinfo;
-	foreach(cell, plan_steps(&request))
+	foreach(cell, plan_steps(&request, NULL))
 	{
 		static const StepColumn columns[] = {
 			STEP_STATEMENT, STEP_WHY, STEP_LOCK, STEP_UNDO, STEP_TRANSACTIONAL, STEP_INSIDE
@@ -419,7 +523,7 @@ architect_tenant_enable_plan(PG_FUNCTION_ARGS)
 }
 
 /*
- * architect.tenant_disable(target)
+ * architect.tenant_disable(target, keep_column, keep_fixes)
  */
 Datum
 architect_tenant_disable(PG_FUNCTION_ARGS)
@@ -431,7 +535,8 @@ architect_tenant_disable(PG_FUNCTION_ARGS)
 	check_is_top(rel, "end the protection of");
 	relation_close(rel, NoLock);
 
-	if (!architect_tenant_unprotect(target))
+	if (!architect_tenant_unprotect(target, PG_ARGISNULL(1) || PG_GETARG_BOOL(1),
+									!PG_ARGISNULL(2) && PG_GETARG_BOOL(2)))
 		ereport(NOTICE,
 				(errmsg("table \"%s\" is not protected", name)));
 	PG_RETURN_VOID();

@@ -108,7 +108,7 @@ protect(char **row)
 		request.arguments[i].value = OidInputFunctionCall(input, row[i], element, -1);
 	}
 
-	if (architect_tenant_protect(&request) && row[4] != NULL)
+	if (architect_tenant_protect(&request, false) && row[4] != NULL)
 		ereport(NOTICE,
 				(errmsg("table \"%s\" is protected by column \"%s\"", get_rel_name(atooid(row[0])), row[1]),
 				 errdetail("It is new in schema \"%s\", and architect.tenant_protect_new is on.", row[4])));

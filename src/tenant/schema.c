@@ -97,7 +97,7 @@ architect_tenant_enable_schema(PG_FUNCTION_ARGS)
 				}
 			};
 
-			outcome = architect_tenant_protect(&request) ? "protected" : "was protected";
+			outcome = architect_tenant_protect(&request, false) ? "protected" : "was protected";
 		}
 		put_row((ReturnSetInfo *) fcinfo->resultinfo, relation, outcome, row[2]);
 	}
@@ -128,7 +128,8 @@ architect_tenant_disable_schema(PG_FUNCTION_ARGS)
 		const char *outcome = row[1];
 
 		if (outcome == NULL)
-			outcome = architect_tenant_unprotect(atooid(row[0])) ? "not protected any more" : "was not protected";
+			outcome = architect_tenant_unprotect(atooid(row[0]), true, false) ?
+				"not protected any more" : "was not protected";
 		put_row((ReturnSetInfo *) fcinfo->resultinfo, atooid(row[0]), outcome, row[2]);
 	}
 	PG_RETURN_NULL();

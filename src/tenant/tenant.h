@@ -50,8 +50,8 @@ extern void architect_tenant_cross_init(void);
 /* enable.c */
 extern bool architect_tenant_is_changing;
 extern Relation architect_tenant_open(Oid target, const char *purpose);
-extern bool architect_tenant_protect(TenantRequest *request);
-extern bool architect_tenant_unprotect(Oid target);
+extern bool architect_tenant_protect(TenantRequest *request, bool says_rules);
+extern bool architect_tenant_unprotect(Oid target, bool keep_column, bool keep_fixes);
 
 /* follow.c */
 extern void architect_tenant_follow_init(void);
