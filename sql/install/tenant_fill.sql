@@ -95,7 +95,8 @@ BEGIN
     SELECT (array_agg(arrived.hops))[1:1] AS hops, count(*) AS ways,
            string_agg((SELECT '{' || string_agg(format('%s', link.conname), ',' ORDER BY hop.number) || '}'
                        FROM unnest(arrived.hops) WITH ORDINALITY AS hop (oid, number)
-                       JOIN pg_constraint AS link ON link.oid = hop.oid), ', ') AS names
+                       JOIN pg_constraint AS link ON link.oid = hop.oid),
+                      ', ' ORDER BY arrived.hops) AS names
     INTO shortest
     FROM arrived
     WHERE cardinality(arrived.hops) = arrived.least;
