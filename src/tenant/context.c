@@ -2,8 +2,9 @@
  * context.c
  *    Which tenant this transaction acts as: to be asked by policies, and to be set.
  *
- * The functions that policies compare with keep their answer for as long as a
- * query runs and nothing changes, so that a row costs them two comparisons.
+ * The tenant is parsed when it is first asked for after a change.  The functions
+ * that policies compare with keep their answer for as long as a query runs and
+ * nothing changes, so that a row costs them two comparisons.
  */
 #include "postgres.h"
 
@@ -11,6 +12,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/uuid.h"
@@ -43,13 +45,26 @@ static const struct config_enum_entry unset_options[] = {
 static int	unset_setting = UNSET_HIDE;
 static bool switch_setting = false;
 
-/* What a call in a query answered last. */
+/* The tenant, as of a generation of the settings. */
 typedef struct Answer
 {
 	uint64		generation;
 	Datum		value;
 	bool		isnull;
 } Answer;
+
+/* A type that policies compare with, and the tenant as a value of it. */
+typedef struct TenantType
+{
+	PGFunction	input;
+	bool		by_value;
+	int16		length;
+	Answer		parsed;			/* the value is in TopMemoryContext */
+} TenantType;
+
+static TenantType uuid_type = {uuid_in, false, UUID_LEN};
+static TenantType bigint_type = {int8in, FLOAT8PASSBYVAL, sizeof(int64)};
+static TenantType text_type = {textin, false, -1};
 
 /* The tenants that this transaction was pinned to, the newest first. */
 typedef struct Pin
@@ -71,33 +86,54 @@ tell_origin(void *arg)
 }
 
 /*
- * Returns the tenant as a value of the type that the input function makes, with
- * its errors; false and no value when none is set, which is an error itself where
- * the user prefers that.
+ * Raises 55000 where the user wants to be told that there is no tenant, and needs one.
  */
-static bool
-parse_tenant(PGFunction input, Datum *value)
+static void
+check_unset(void)
+{
+	if (unset_setting == UNSET_HIDE || architect_tenant_crosses())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("no tenant is set"),
+			 errdetail("Setting architect.tenant_unset makes this an error."),
+			 errhint("Call architect.%s at the start of the transaction.",
+					 architect_tenant_is_trusted() ? "tenant_login()" : "tenant_set()")));
+}
+
+/*
+ * Makes the tenant a value of the type, with the errors of its input function.
+ */
+static void
+parse_tenant(TenantType *type)
 {
 	char	   *name = architect_tenant_name();
-	ErrorContextCallback origin = {.callback = tell_origin, .previous = error_context_stack};
+	Datum		value = (Datum) 0;
 
 	if (name == NULL)
+		check_unset();
+	else
 	{
-		if (unset_setting == UNSET_ERROR && !architect_tenant_crosses())
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("no tenant is set"),
-					 errdetail("Setting architect.tenant_unset makes this an error."),
-					 errhint("Call architect.%s at the start of the transaction.",
-							 architect_tenant_is_trusted() ? "tenant_login()" : "tenant_set()")));
-		return false;
+		ErrorContextCallback origin = {.callback = tell_origin, .previous = error_context_stack};
+
+		origin.arg = unconstify(char *, architect_tenant_origin());
+		error_context_stack = &origin;
+		value = DirectFunctionCall1(type->input, CStringGetDatum(name));
+		error_context_stack = origin.previous;
 	}
 
-	origin.arg = unconstify(char *, architect_tenant_origin());
-	error_context_stack = &origin;
-	*value = DirectFunctionCall1(input, CStringGetDatum(name));
-	error_context_stack = origin.previous;
-	return true;
+	if (!type->by_value && DatumGetPointer(type->parsed.value) != NULL)
+		pfree(DatumGetPointer(type->parsed.value));
+	type->parsed.value = (Datum) 0;
+	if (name != NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
+
+		type->parsed.value = datumCopy(value, type->by_value, type->length);
+		MemoryContextSwitchTo(caller);
+	}
+	type->parsed.isnull = name == NULL;
+	type->parsed.generation = architect_tenant_generation;
 }
 
 /*
@@ -105,25 +141,31 @@ parse_tenant(PGFunction input, Datum *value)
  * does, and so do those before: somebody may still hold a value of theirs.
  */
 static Answer *
-make_answer(FmgrInfo *call, PGFunction input)
+make_answer(FmgrInfo *call, TenantType *type)
 {
-	MemoryContext caller = MemoryContextSwitchTo(call->fn_mcxt);
-	Answer	   *made = palloc0(sizeof(Answer));
+	MemoryContext caller;
+	Answer	   *made;
 
-	made->generation = architect_tenant_generation;
-	made->isnull = !parse_tenant(input, &made->value);
+	if (type->parsed.generation != architect_tenant_generation)
+		parse_tenant(type);
+
+	caller = MemoryContextSwitchTo(call->fn_mcxt);
+	made = palloc(sizeof(Answer));
+	*made = type->parsed;
+	if (!made->isnull)
+		made->value = datumCopy(made->value, type->by_value, type->length);
 	MemoryContextSwitchTo(caller);
 	call->fn_extra = made;
 	return made;
 }
 
 static inline Datum
-answer(FunctionCallInfo fcinfo, PGFunction input)
+answer(FunctionCallInfo fcinfo, TenantType *type)
 {
 	Answer	   *known = fcinfo->flinfo->fn_extra;
 
 	if (unlikely(known == NULL || known->generation != architect_tenant_generation))
-		known = make_answer(fcinfo->flinfo, input);
+		known = make_answer(fcinfo->flinfo, type);
 	fcinfo->isnull = known->isnull;
 	return known->value;
 }
@@ -134,7 +176,7 @@ answer(FunctionCallInfo fcinfo, PGFunction input)
 Datum
 architect_tenant_uuid(PG_FUNCTION_ARGS)
 {
-	return answer(fcinfo, uuid_in);
+	return answer(fcinfo, &uuid_type);
 }
 
 /*
@@ -143,7 +185,7 @@ architect_tenant_uuid(PG_FUNCTION_ARGS)
 Datum
 architect_tenant_bigint(PG_FUNCTION_ARGS)
 {
-	return answer(fcinfo, int8in);
+	return answer(fcinfo, &bigint_type);
 }
 
 /*
@@ -152,7 +194,7 @@ architect_tenant_bigint(PG_FUNCTION_ARGS)
 Datum
 architect_tenant_text(PG_FUNCTION_ARGS)
 {
-	return answer(fcinfo, textin);
+	return answer(fcinfo, &text_type);
 }
 
 /*
