@@ -2,9 +2,9 @@
  * context.c
  *    Which tenant this transaction acts as: to be asked by policies, and to be set.
  *
- * The tenant is parsed when it is first asked for after a change.  The functions
- * that policies compare with keep their answer for as long as a query runs and
- * nothing changes, so that a row costs them two comparisons.
+ * The tenant is parsed when a transaction first asks for it, and again after a
+ * change, so that a row costs the functions that policies compare with no more
+ * than a look whether there was one.
  */
 #include "postgres.h"
 
@@ -12,7 +12,6 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/uuid.h"
@@ -45,26 +44,22 @@ static const struct config_enum_entry unset_options[] = {
 static int	unset_setting = UNSET_HIDE;
 static bool switch_setting = false;
 
-/* The tenant, as of a generation of the settings. */
-typedef struct Answer
-{
-	uint64		generation;
-	Datum		value;
-	bool		isnull;
-} Answer;
-
-/* A type that policies compare with, and the tenant as a value of it. */
+/*
+ * A type that policies compare with, and the tenant as a value of it, as of a
+ * generation of the settings.  The value is the transaction's, and so are those
+ * before it: a query may still hold them.
+ */
 typedef struct TenantType
 {
 	PGFunction	input;
-	bool		by_value;
-	int16		length;
-	Answer		parsed;			/* the value is in TopMemoryContext */
+	uint64		generation;
+	Datum		value;
+	bool		isnull;
 } TenantType;
 
-static TenantType uuid_type = {uuid_in, false, UUID_LEN};
-static TenantType bigint_type = {int8in, FLOAT8PASSBYVAL, sizeof(int64)};
-static TenantType text_type = {textin, false, -1};
+static TenantType uuid_type = {.input = uuid_in};
+static TenantType bigint_type = {.input = int8in};
+static TenantType text_type = {.input = textin};
 
 /* The tenants that this transaction was pinned to, the newest first. */
 typedef struct Pin
@@ -114,60 +109,27 @@ parse_tenant(TenantType *type)
 		check_unset();
 	else
 	{
+		MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
 		ErrorContextCallback origin = {.callback = tell_origin, .previous = error_context_stack};
 
 		origin.arg = unconstify(char *, architect_tenant_origin());
 		error_context_stack = &origin;
 		value = DirectFunctionCall1(type->input, CStringGetDatum(name));
 		error_context_stack = origin.previous;
-	}
-
-	if (!type->by_value && DatumGetPointer(type->parsed.value) != NULL)
-		pfree(DatumGetPointer(type->parsed.value));
-	type->parsed.value = (Datum) 0;
-	if (name != NULL)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-
-		type->parsed.value = datumCopy(value, type->by_value, type->length);
 		MemoryContextSwitchTo(caller);
 	}
-	type->parsed.isnull = name == NULL;
-	type->parsed.generation = architect_tenant_generation;
-}
-
-/*
- * Returns a new answer for this call in a query.  It lives as long as the query
- * does, and so do those before: somebody may still hold a value of theirs.
- */
-static Answer *
-make_answer(FmgrInfo *call, TenantType *type)
-{
-	MemoryContext caller;
-	Answer	   *made;
-
-	if (type->parsed.generation != architect_tenant_generation)
-		parse_tenant(type);
-
-	caller = MemoryContextSwitchTo(call->fn_mcxt);
-	made = palloc(sizeof(Answer));
-	*made = type->parsed;
-	if (!made->isnull)
-		made->value = datumCopy(made->value, type->by_value, type->length);
-	MemoryContextSwitchTo(caller);
-	call->fn_extra = made;
-	return made;
+	type->value = value;
+	type->isnull = name == NULL;
+	type->generation = architect_tenant_generation;
 }
 
 static inline Datum
 answer(FunctionCallInfo fcinfo, TenantType *type)
 {
-	Answer	   *known = fcinfo->flinfo->fn_extra;
-
-	if (unlikely(known == NULL || known->generation != architect_tenant_generation))
-		known = make_answer(fcinfo->flinfo, type);
-	fcinfo->isnull = known->isnull;
-	return known->value;
+	if (unlikely(type->generation != architect_tenant_generation))
+		parse_tenant(type);
+	fcinfo->isnull = type->isnull;
+	return type->value;
 }
 
 /*
@@ -403,7 +365,10 @@ static void
 end_transaction(XactEvent event, void *arg)
 {
 	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_PREPARE || event == XACT_EVENT_ABORT)
+	{
 		pin = NULL;
+		architect_tenant_generation++;
+	}
 }
 
 static void
