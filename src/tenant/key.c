@@ -161,7 +161,7 @@ read_keys(const char *path)
 {
 	char	   *text = palloc0(FILE_MOST + 1);
 	const char *problem = NULL;
-	struct stat info;
+	struct stat info = {0};
 	ssize_t		length = 0;
 	int			file;
 
