@@ -102,6 +102,14 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON tenant_test.all_rows, tenant_test.proper
     TO regress_trial_app;
 SELECT * FROM tenant_test.holes('tenant_test.closed', 'regress_trial_app');
 DROP MATERIALIZED VIEW tenant_test.stored;
+-- One that shows some rows only is tried with one of these; one that shows none is not tried.
+CREATE VIEW tenant_test.some AS SELECT * FROM tenant_test.closed WHERE id = 2;
+CREATE VIEW tenant_test.no_more WITH (security_invoker) AS SELECT * FROM tenant_test.closed WHERE note = 'three';
+CREATE VIEW tenant_test.how_many WITH (security_invoker) AS SELECT count(*) FROM tenant_test.closed WHERE note = 'three';
+GRANT SELECT, UPDATE ON tenant_test.some, tenant_test.no_more, tenant_test.how_many TO regress_trial_app;
+SELECT via, command, tenant, seen, detail FROM architect.tenant_test('tenant_test.closed', 'regress_trial_app')
+WHERE via <> target AND command IN ('SELECT', 'UPDATE') AND NOT ok AND via::text !~ '(all_rows|number)';
+DROP VIEW tenant_test.some, tenant_test.no_more, tenant_test.how_many;
 DROP VIEW tenant_test.proper, tenant_test.number, tenant_test.all_rows;
 
 -- A role that row security does not apply to.

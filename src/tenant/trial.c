@@ -162,6 +162,8 @@ try_path(void *argument)
 	architect_tenant_act_as_owner(work->trial);
 	architect_tenant_find_rows(work->trial, work->path, work->model);
 	SetUserIdAndSecContext(user, security);
+	if (work->path->relid != work->path->storage)
+		architect_tenant_find_shown_rows(work->trial, work->path);
 	work->results = architect_tenant_try_commands(work->trial, work->path);
 }
 

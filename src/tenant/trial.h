@@ -74,6 +74,9 @@ typedef struct TrialPath
 	const char *where;			/* names the row by its key; NULL where the role cannot */
 	const char *stored;			/* the same for the owner, in the table */
 	const char *conflict;		/* columns of a unique index */
+	const char *key;			/* their values, as an array in text; and the condition */
+	const char *key_match;		/* for one that is in $4 */
+	const char *unshown;		/* why a view does not show the rows to the role, or NULL */
 	const char *update;			/* a column that the role may update */
 	const char *update_tenant;	/* the tenant column, if it is there */
 } TrialPath;
@@ -100,6 +103,7 @@ extern char *architect_tenant_table_name(Oid relid);
 /* trial_row.c */
 extern void architect_tenant_find_tenants(Trial *trial);
 extern void architect_tenant_find_rows(Trial *trial, TrialPath *path, TrialRow *model);
+extern void architect_tenant_find_shown_rows(Trial *trial, TrialPath *path);
 
 /* trial_path.c */
 extern List *architect_tenant_find_paths(Trial *trial);
@@ -115,7 +119,7 @@ extern void architect_tenant_act_as_owner(Trial *trial);
 extern uint64 architect_tenant_run(const char *statement, TrialRow *row, const char *tenant);
 extern void architect_tenant_point(const char *query, TrialRow *row);
 extern TrialRow *architect_tenant_read_row(const char *statement, TrialRow *row, const char *tenant);
-extern char *architect_tenant_read_text(const char *query);
+extern char *architect_tenant_read_text(const char *query, const char *tenant);
 extern void architect_tenant_read_catalog(const char *query, int count, Oid *types, Datum *values);
 extern int	architect_tenant_begin_quiet(void);
 extern void architect_tenant_end_quiet(int level);

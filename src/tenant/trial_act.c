@@ -232,11 +232,11 @@ architect_tenant_read_row(const char *statement, TrialRow *row, const char *tena
  * Returns the one value that a query gives, as text; an empty one for NULL.
  */
 char *
-architect_tenant_read_text(const char *query)
+architect_tenant_read_text(const char *query, const char *tenant)
 {
 	char	   *text;
 
-	execute(query, NULL, NULL);
+	execute(query, NULL, tenant);
 	text = SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : NULL;
 	SPI_freetuptable(SPI_tuptable);
 	return text != NULL ? text : pstrdup("");

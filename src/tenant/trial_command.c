@@ -68,6 +68,7 @@ typedef struct Attempt
 	TrialRow   *row;
 	const char *acting;			/* the tenant, or NULL */
 	const char *other;			/* the other of the two */
+	bool		is_control_allowed; /* the own tenant could do it */
 	const char *untried;		/* why there was no attempt, or NULL */
 	uint64		count;			/* rows given or changed */
 	bool		is_touched;		/* the row is not as it was, or not where it was */
@@ -159,8 +160,11 @@ is_blind(const TrialPath *path, const TrialCommand *command)
  * Returns why the command cannot be put together for this role, or NULL.
  */
 static const char *
-obstacle(const TrialPath *path, const TrialCommand *command)
+obstacle(const TrialPath *path, const TrialCommand *command, TrialTenant tenant)
 {
+	/* To look for rows of any other tenant, none has to be known. */
+	if (path->unshown != NULL && (command->kind != TRIAL_SELECT || tenant == TRIAL_OWN || !path->has_tenant))
+		return path->unshown;
 	switch (command->kind)
 	{
 		case TRIAL_INSERT:
@@ -339,7 +343,7 @@ compare_outputs(Attempt *attempt)
 	architect_tenant_act_as_role(attempt->trial, attempt->acting);
 	GetUserIdAndSecContext(&user, &security);
 	for (int i = 0; i < 2; i++)
-		before[i] = architect_tenant_read_text(digest);
+		before[i] = architect_tenant_read_text(digest, NULL);
 	if (strcmp(before[0], before[1]) != 0)
 	{
 		attempt->untried = "the view gives something else each time";
@@ -347,9 +351,12 @@ compare_outputs(Attempt *attempt)
 	}
 	take_row_away(attempt);
 	SetUserIdAndSecContext(user, security);
-	after = architect_tenant_read_text(digest);
+	after = architect_tenant_read_text(digest, NULL);
 	attempt->is_compared = true;
 	attempt->is_reached = strcmp(before[0], after) != 0;
+	/* A view may leave the row out for a reason of its own, and then says nothing of tenants. */
+	if (!attempt->is_reached && !attempt->is_control_allowed)
+		attempt->untried = "what the view gives does not depend on the row that was tried";
 }
 
 /*
@@ -435,7 +442,7 @@ choose_row(Attempt *attempt)
  * was against it, or nothing.
  */
 static TrialSeen
-judge_error(const Attempt *attempt, const ErrorData *error, bool is_control_allowed)
+judge_error(const Attempt *attempt, const ErrorData *error)
 {
 	switch (error->sqlerrcode)
 	{
@@ -456,7 +463,7 @@ judge_error(const Attempt *attempt, const ErrorData *error, bool is_control_allo
 	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION &&
 		!is_beside(attempt) && (error->constraint_name != NULL || error->sqlerrcode == ERRCODE_NOT_NULL_VIOLATION))
 		return TRIAL_ALLOWED;
-	return is_control_allowed && attempt->tenant != TRIAL_OWN ? TRIAL_DENIED : TRIAL_FAILED;
+	return attempt->is_control_allowed && attempt->tenant != TRIAL_OWN ? TRIAL_DENIED : TRIAL_FAILED;
 }
 
 /*
@@ -503,9 +510,10 @@ make_result(const Attempt *attempt, TrialSeen seen, const char *detail)
  * Tries one command for one tenant.
  */
 static TrialResult *
-try_command(Attempt *attempt, bool is_control_allowed)
+try_command(Attempt *attempt)
 {
 	bool		has_right = has_privileges(attempt->trial, attempt->path, attempt->command->needs);
+	const char *reason = obstacle(attempt->path, attempt->command, attempt->tenant);
 	ErrorData  *error;
 
 	choose_row(attempt);
@@ -513,15 +521,13 @@ try_command(Attempt *attempt, bool is_control_allowed)
 	if (attempt->command->kind == TRIAL_TRUNCATE && has_right)
 		return make_result(attempt, TRIAL_ALLOWED, "the role has the privilege, and row security"
 						   " does not apply; not run, as it would lock the table");
-	attempt->untried = has_right ? obstacle(attempt->path, attempt->command) : NULL;
-	if (attempt->untried == NULL && !has_right && obstacle(attempt->path, attempt->command) != NULL)
-		return make_result(attempt, TRIAL_DENIED, "the role lacks the privilege");
-	if (attempt->untried != NULL)
-		return make_result(attempt, TRIAL_UNTRIED, attempt->untried);
+	if (reason != NULL)
+		return has_right ? make_result(attempt, TRIAL_UNTRIED, reason) :
+			make_result(attempt, TRIAL_DENIED, "the role lacks the privilege");
 
 	error = architect_tenant_attempt(run_attempt, attempt);
 	if (error != NULL)
-		return make_result(attempt, judge_error(attempt, error, is_control_allowed),
+		return make_result(attempt, judge_error(attempt, error),
 						   describe(attempt, error->message));
 	if (attempt->untried != NULL)
 		return make_result(attempt, TRIAL_UNTRIED, attempt->untried);
@@ -556,7 +562,8 @@ architect_tenant_try_commands(Trial *trial, TrialPath *path)
 				(path->own != NULL ? path->own : path->other)->table != path->relid)
 				continue;
 			CHECK_FOR_INTERRUPTS();
-			result = try_command(&attempt, is_control_allowed);
+			attempt.is_control_allowed = is_control_allowed;
+			result = try_command(&attempt);
 			is_control_allowed |= tenant == TRIAL_OWN && result->seen == TRIAL_ALLOWED;
 			results = lappend(results, result);
 		}

@@ -24,10 +24,11 @@ static const char *const paths_query =
 " JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = relid AND classid = 'pg_rewrite'::regclass"
 " JOIN pg_rewrite ON pg_rewrite.oid = objid"
 " JOIN pg_class ON pg_class.oid = ev_class AND relkind IN ('v', 'm')"
-" WHERE ev_class <> relid),"
+" WHERE ev_class <> relid AND level < 40),"
 " nearest AS (SELECT DISTINCT ON (relid) * FROM paths ORDER BY relid, depth, level)"
 " SELECT relid, storage, relkind"
-" FROM nearest JOIN pg_class ON pg_class.oid = relid ORDER BY level > 0, relid = $1 DESC, relid::regclass::text";
+" FROM nearest JOIN pg_class ON pg_class.oid = relid"
+" ORDER BY level > 0, relid = $1 DESC, relid::regclass::text COLLATE \"C\"";
 
 /*
  * Columns that the path has in common with the rows of its table, by name.  The key is
@@ -40,7 +41,8 @@ static const char *const columns_query =
 " AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = indrelid AND attnum = ANY (indkey) AND NOT attnotnull)"
 " ORDER BY indisprimary DESC, indexrelid LIMIT 1),"
 " columns AS ("
-" SELECT at.attnum, quote_ident(at.attname) AS name, at.attname = $4 AS is_tenant,"
+" SELECT at.attnum, quote_ident(at.attname) AS name,"
+" format_type(at.atttypid, NULL) AS type, at.attname = $4 AS is_tenant,"
 " coalesce(stored.attnum = ANY ((SELECT key.columns FROM key)::int2[]), false) AS is_key,"
 " stored.attgenerated <> '' AS is_generated, stored.attidentity = 'a' AS is_identity,"
 " has_column_privilege($3, at.attrelid, at.attnum, 'SELECT') AS is_readable,"
@@ -63,11 +65,15 @@ static const char *const columns_query =
 " bool_and(is_readable) FILTER (WHERE is_key OR is_tenant) AS is_key_readable,"
 " count(*) FILTER (WHERE is_key) = (SELECT indnkeyatts FROM key) AS is_key_whole,"
 " string_agg(name, ', ' ORDER BY attnum) FILTER (WHERE is_key) AS conflict,"
+" string_agg(format('%s::text', name), ', ' ORDER BY attnum) FILTER (WHERE is_key) AS key,"
+" string_agg(format('%s OPERATOR(pg_catalog.=) ($4::text[])[%s]::%s', name, number, type), ' AND ' ORDER BY attnum)"
+"  FILTER (WHERE is_key) AS key_match,"
 " bool_or(is_tenant AND is_readable AND is_stored) AS has_tenant,"
 " (array_agg(name ORDER BY is_tenant, is_key, attnum)"
 "  FILTER (WHERE is_stored AND is_updatable AND is_writable AND NOT is_generated AND NOT is_identity))[1] AS updated,"
 " max(name) FILTER (WHERE is_tenant AND is_stored AND is_writable) AS tenant"
-" FROM columns CROSS JOIN LATERAL"
+" FROM (SELECT *, count(*) FILTER (WHERE is_key) OVER (ORDER BY attnum) AS number FROM columns) AS columns"
+" CROSS JOIN LATERAL"
 " (SELECT is_stored AND is_insertable AND is_writable AND NOT is_generated) AS new (is_new))"
 " SELECT readable, columns, values, values_acting,"
 " CASE WHEN relkind IN ('r', 'p') AND has_table_privilege($3, pg_class.oid, 'SELECT')"
@@ -75,6 +81,8 @@ static const char *const columns_query =
 "  WHEN is_key_readable AND is_key_whole THEN stored END,"
 " CASE WHEN is_key_whole THEN stored END,"
 " CASE WHEN is_key_whole THEN conflict END,"
+" CASE WHEN is_key_whole AND is_key_readable THEN format('ARRAY[%s]::text', key) END,"
+" CASE WHEN is_key_whole THEN key_match END,"
 " updated, tenant, has_tenant, pg_relation_is_updatable(pg_class.oid, true)"
 " FROM facts CROSS JOIN pg_class WHERE pg_class.oid = $1";
 
@@ -129,7 +137,7 @@ architect_tenant_read_path(Trial *trial, TrialPath *path)
 	};
 	const char **texts[] = {
 		&path->readable, &path->columns, &path->values, &path->values_acting, &path->where, &path->stored,
-		&path->conflict, &path->update, &path->update_tenant
+		&path->conflict, &path->key, &path->key_match, &path->update, &path->update_tenant
 	};
 	HeapTuple	tuple;
 	bool		isnull;

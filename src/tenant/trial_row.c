@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "tenant/trial.h"
@@ -173,4 +174,65 @@ architect_tenant_find_rows(Trial *trial, TrialPath *path, TrialRow *model)
 		path->own = row;
 	else
 		path->other = row;
+}
+
+/* A look through a view as one tenant. */
+typedef struct ViewLook
+{
+	Trial	   *trial;
+	TrialPath  *path;
+	const char *tenant;
+	const char *key;			/* what was found, or empty */
+	TrialRow   *row;
+} ViewLook;
+
+/*
+ * Reads the key of a row that the view shows to the tenant.
+ */
+static void
+look_through_view(void *argument)
+{
+	ViewLook   *look = argument;
+	TrialPath  *path = look->path;
+	const char *condition = !path->has_tenant ? "" :
+		psprintf(" WHERE %s OPERATOR(pg_catalog.=) $4::%s", quote_identifier(look->trial->column), look->trial->type);
+
+	architect_tenant_act_as_role(look->trial, look->tenant);
+	look->key = architect_tenant_read_text(psprintf("SELECT %s FROM %s%s LIMIT 1", path->key, path->name, condition),
+										   look->tenant);
+}
+
+/*
+ * A view may show some rows only: finds, in its table, rows that it shows to the role.
+ * Where the role cannot read keys there, those that were found before have to do.
+ */
+void
+architect_tenant_find_shown_rows(Trial *trial, TrialPath *path)
+{
+	const char *tenants[] = {path->own != NULL ? path->own->tenant : trial->own,
+	path->other != NULL ? path->other->tenant : trial->other};
+	TrialRow   *shown[lengthof(tenants)] = {NULL};
+
+	if (path->key == NULL)
+		return;
+	for (int i = 0; i < lengthof(tenants); i++)
+	{
+		ViewLook	look = {.trial = trial, .path = path, .tenant = tenants[i]};
+		Oid			user;
+		int			security;
+
+		if (architect_tenant_attempt(look_through_view, &look) != NULL || look.key[0] == '\0')
+			continue;
+		GetUserIdAndSecContext(&user, &security);
+		architect_tenant_act_as_owner(trial);
+		shown[i] = find_row(trial, path->storage_name, path->key_match, look.key);
+		SetUserIdAndSecContext(user, security);
+	}
+	if (shown[0] != NULL || shown[1] != NULL)
+	{
+		path->own = shown[0];
+		path->other = shown[1];
+	}
+	else
+		path->unshown = "the view shows the role no row of either tenant";
 }
