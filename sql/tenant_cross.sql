@@ -42,6 +42,7 @@ EXECUTE counted;
 SELECT architect.tenant_cross('invoices of May');
 SELECT architect.tenant_crossing();
 EXECUTE counted;
+EXPLAIN (COSTS OFF) SELECT * FROM item;
 SELECT architect.tenant_current();
 SAVEPOINT a;
 -- fails: read only
@@ -56,9 +57,13 @@ SELECT architect.tenant_cross('once more', read_only => false);
 ROLLBACK TO a;
 SELECT architect.tenant_clear();
 EXECUTE counted;
+-- What is taken back with a savepoint comes back for plans as well.
+ROLLBACK TO a;
+EXECUTE counted;
 COMMIT;
 EXECUTE counted;
 SELECT architect.tenant_crossing();
+EXPLAIN (COSTS OFF) SELECT * FROM item;
 
 -- With a tenant, and without: the crossing is wider.
 BEGIN;
@@ -155,17 +160,20 @@ REVOKE EXECUTE ON FUNCTION architect.tenant_cross(text, boolean) FROM regress_cr
 SET ROLE regress_cross_app;
 -- fails: taken away
 SELECT architect.tenant_cross('newly granted');
-EXPLAIN (COSTS OFF) SELECT * FROM item;
-SET ROLE regress_cross_heir;
-EXPLAIN (COSTS OFF) SELECT * FROM item;
+SET ROLE regress_cross_billing;
+BEGIN;
+SELECT architect.tenant_cross('for a role that inherits', false);
+SET LOCAL ROLE regress_cross_heir;
+EXECUTE counted;
 RESET ROLE;
 GRANT regress_cross_billing TO regress_cross_heir;
-SET ROLE regress_cross_heir;
+SET LOCAL ROLE regress_cross_heir;
 EXPLAIN (COSTS OFF) SELECT * FROM item;
 RESET ROLE;
 REVOKE regress_cross_billing FROM regress_cross_heir;
-SET ROLE regress_cross_heir;
+SET LOCAL ROLE regress_cross_heir;
 EXPLAIN (COSTS OFF) SELECT * FROM item;
+ROLLBACK;
 RESET ROLE;
 
 -- Bad calls.

@@ -246,24 +246,19 @@ set_tenant(const char *tenant)
 
 /*
  * Makes this transaction act as the tenant of a token, with others (char *) that it
- * allows, tenant included, to be chosen later.  The caller has checked the token.
- * Raises 25001 as tenant_set does.
+ * allows, tenant included, to be chosen later.  For trusted mode; the caller has
+ * checked the token.  Raises 25001 as tenant_set does.
  */
 void
 architect_tenant_enter(const char *tenant, List *allowed)
 {
-	check_pin(tenant);
-	if (architect_tenant_is_trusted())
-	{
-		TenantState state;
+	TenantState state;
 
-		architect_tenant_read_state(&state);
-		state.tenant = unconstify(char *, tenant);
-		state.allowed = allowed;
-		architect_tenant_write_state(&state);
-	}
-	else
-		architect_tenant_put(tenant);
+	check_pin(tenant);
+	architect_tenant_read_state(&state);
+	state.tenant = unconstify(char *, tenant);
+	state.allowed = allowed;
+	architect_tenant_write_state(&state);
 	set_pin(tenant);
 }
 

@@ -3,9 +3,10 @@
  *    Access across tenants for the few roles that were granted it.
  *
  * Each policy says "... OR architect.tenant_crossing()".  The planner asks this
- * file what to make of that: false, for a role that could not cross, so that only
- * the comparison is left, with its index paths, estimates and parallel plans.
- * Such a plan can only ever show less, and tenant_cross has all plans made anew.
+ * file what to make of that: false, while nobody crosses or for a role that may
+ * not, so that only the comparison is left, with its index paths, estimates and
+ * parallel plans.  Such a plan can only ever show less, and when a crossing begins
+ * all plans are made anew.
  */
 #include "postgres.h"
 
@@ -20,7 +21,6 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/plancache.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -72,7 +72,7 @@ role_may_cross(Oid crossing)
 /*
  * architect._tenant_plan_crossing(internal)
  *
- * Support function of tenant_crossing().
+ * Support function of tenant_crossing(), which may become false and never true.
  */
 Datum
 architect_tenant_plan_crossing(PG_FUNCTION_ARGS)
@@ -80,7 +80,8 @@ architect_tenant_plan_crossing(PG_FUNCTION_ARGS)
 	Node	   *request = (Node *) PG_GETARG_POINTER(0);
 
 	if (IsA(request, SupportRequestSimplify) &&
-		!role_may_cross(((SupportRequestSimplify *) request)->fcall->funcid))
+		(!architect_tenant_crosses() ||
+		 !role_may_cross(((SupportRequestSimplify *) request)->fcall->funcid)))
 		PG_RETURN_POINTER(makeBoolConst(false, false));
 	PG_RETURN_POINTER(NULL);
 }
@@ -142,7 +143,6 @@ architect_tenant_cross(PG_FUNCTION_ARGS)
 	if (read_only)
 		(void) set_config_option("transaction_read_only", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
 								 true, 0, false);
-	ResetPlanCache();
 	PG_RETURN_VOID();
 }
 

@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "utils/guc_tables.h"
 #include "utils/memutils.h"
+#include "utils/plancache.h"
 
 #include "compat.h"
 #include "tenant/tenant.h"
@@ -182,10 +183,18 @@ check_state(char **newval, void **extra, GucSource origin)
 	return false;
 }
 
+/*
+ * Plans made while nobody crosses would show too little to who does, and the other
+ * way round they are slow.
+ */
 static void
 assign_state(const char *value, void *extra)
 {
-	crosses = value != NULL && (value[0] == 'r' || value[0] == 'w');
+	bool		now_crosses = value != NULL && (value[0] == 'r' || value[0] == 'w');
+
+	if (now_crosses != crosses)
+		ResetPlanCache();
+	crosses = now_crosses;
 	architect_tenant_generation++;
 }
 
