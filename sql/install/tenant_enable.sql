@@ -128,8 +128,32 @@ SELECT * FROM architect.tenant_tables;';
 COMMENT ON COLUMN architect.tenant_tables.other_policies IS 'policies of others, which count beside ours';
 COMMENT ON COLUMN architect.tenant_tables.problem IS 'why the table is not protected as registered; NULL: it is';
 
+CREATE OR REPLACE FUNCTION architect._tenant_adopted(target regclass, undos text[])
+    RETURNS text[]
+    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    -- Policies by our names were made from our plan, or come from a dump without the register.
+    SELECT coalesce(array_agg(known.undo ORDER BY known.number), '{}')
+    FROM (VALUES (1, 'ALTER TABLE %1$s NO FORCE ROW LEVEL SECURITY'),
+                 (2, 'ALTER TABLE %1$s DISABLE ROW LEVEL SECURITY'),
+                 (3, 'DROP POLICY IF EXISTS architect_tenant_floor ON %1$s'),
+                 (4, 'DROP POLICY IF EXISTS architect_tenant ON %1$s')) AS known (number, undo)
+    WHERE known.undo <> ALL (undos)
+      AND EXISTS (SELECT FROM pg_policy AS ours
+                  WHERE ours.polrelid = target AND ours.polname IN ('architect_tenant', 'architect_tenant_floor'))
+      AND 'DROP POLICY IF EXISTS architect_tenant_floor ON %1$s' <> ALL (undos)
+      AND (known.number > 2
+           OR NOT EXISTS (SELECT FROM pg_policy AS other
+                          WHERE other.polrelid = target
+                            AND other.polname NOT IN ('architect_tenant', 'architect_tenant_floor')))
+$function$;
+REVOKE ALL ON FUNCTION architect._tenant_adopted(regclass, text[]) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_adopted(regclass, text[]) IS
+    'what undoes the protection of a table that had it before it was registered; undos is what this call did';
+
 CREATE OR REPLACE FUNCTION architect._tenant_register(
-        target regclass, tenant_column name, roles name[], relations oid[], undos text[])
+        target regclass, tenant_column name, roles name[], members oid[], relations oid[], undos text[])
     RETURNS integer
     LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
@@ -147,8 +171,12 @@ BEGIN
                      FROM unnest(relations, undos) WITH ORDINALITY AS step (relation, undo, number)
                      WHERE step.relation = tree.relation
                        AND step.undo <> ALL (coalesce(registered.undo, '{}'))
-                     ORDER BY step.number DESC) AS undo
-        FROM architect._tenant_tree(target) AS tree (relation)
+                     ORDER BY step.number DESC)
+               || CASE WHEN registered.relation IS NULL THEN architect._tenant_adopted(
+                      tree.relation, ARRAY(SELECT step.undo FROM unnest(relations, undos) AS step (relation, undo)
+                                           WHERE step.relation = tree.relation))
+                  END AS undo
+        FROM unnest(members) AS tree (relation)
         LEFT JOIN architect.tenant_registry AS registered ON registered.relation = tree.relation
     ), put AS (
         INSERT INTO architect.tenant_registry AS registered (relation, column_name, kind, roles, undo)
@@ -168,8 +196,8 @@ BEGIN
     RETURN changed;
 END
 $function$;
-REVOKE ALL ON FUNCTION architect._tenant_register(regclass, name, name[], oid[], text[]) FROM PUBLIC;
-COMMENT ON FUNCTION architect._tenant_register(regclass, name, name[], oid[], text[]) IS
+REVOKE ALL ON FUNCTION architect._tenant_register(regclass, name, name[], oid[], oid[], text[]) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_register(regclass, name, name[], oid[], oid[], text[]) IS
     'enters a table and those below it in the register, with what undoes the steps; returns how many changed';
 
 CREATE OR REPLACE FUNCTION architect._tenant_unregister(target regclass)

@@ -147,7 +147,7 @@ COMMENT ON FUNCTION architect._tenant_schema_protected(regnamespace, oid) IS
 
 CREATE OR REPLACE FUNCTION architect._tenant_unprotected(protect_new boolean, moved boolean, added text[])
     RETURNS TABLE (relation oid, column_name name, roles name[], kind "char", new_in name)
-    LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+    LANGUAGE sql STABLE STRICT PARALLEL UNSAFE
     SET search_path = pg_catalog, pg_temp
 AS $function$
     WITH made AS (

@@ -17,6 +17,7 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 
 #include "core/core.h"
 
@@ -120,14 +121,18 @@ run_query(const char *query, int nargs, Oid *types, Datum *values)
 }
 
 static List *
-read_rows(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
+read_rows(const char *query, int nargs, Oid *types, Datum *values, const char *nulls, bool read_only)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	List	   *rows = NIL;
 
 	SPI_connect();
-	if (SPI_execute_with_args(query, nargs, types, values, nulls, false, 0) != SPI_OK_SELECT)
+	if (read_only)
+		PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute_with_args(query, nargs, types, values, nulls, read_only, 0) != SPI_OK_SELECT)
 		elog(ERROR, "unexpected result of: %s", query);
+	if (read_only)
+		PopActiveSnapshot();
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		TupleDesc	desc = SPI_tuptable->tupdesc;
@@ -150,7 +155,8 @@ read_rows(const char *query, int nargs, Oid *types, Datum *values, const char *n
  * script of one.  Gives its integer or, where they are asked for, its rows.
  */
 static int
-run_raised(const char *query, int nargs, Oid *types, Datum *values, const char *nulls, List **rows)
+run_raised(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
+		   bool read_only, List **rows)
 {
 	bool		in_script = creating_extension;
 	Oid			caller;
@@ -164,7 +170,7 @@ run_raised(const char *query, int nargs, Oid *types, Datum *values, const char *
 	PG_TRY();
 	{
 		if (rows != NULL)
-			*rows = read_rows(query, nargs, types, values, nulls);
+			*rows = read_rows(query, nargs, types, values, nulls, read_only);
 		else
 			result = run_query(query, nargs, types, values);
 	}
@@ -185,7 +191,7 @@ run_raised(const char *query, int nargs, Oid *types, Datum *values, const char *
 int
 architect_run_as_owner(const char *query, int nargs, Oid *types, Datum *values)
 {
-	return run_raised(query, nargs, types, values, NULL, NULL);
+	return run_raised(query, nargs, types, values, NULL, false, NULL);
 }
 
 /*
@@ -197,7 +203,20 @@ architect_read_as_owner(const char *query, int nargs, Oid *types, Datum *values,
 {
 	List	   *rows = NIL;
 
-	run_raised(query, nargs, types, values, nulls, &rows);
+	run_raised(query, nargs, types, values, nulls, false, &rows);
+	return rows;
+}
+
+/*
+ * The same for a query that writes nothing, and reads what has committed by now,
+ * however old the transaction's own snapshot is.  Its functions must be STABLE.
+ */
+List *
+architect_read_latest_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
+{
+	List	   *rows = NIL;
+
+	run_raised(query, nargs, types, values, nulls, true, &rows);
 	return rows;
 }
 

@@ -18,6 +18,8 @@ extern Oid	architect_relation(const char *name, bool missing_ok);
 extern void architect_check_version(void);
 extern int	architect_run_as_owner(const char *query, int nargs, Oid *types, Datum *values);
 extern List *architect_read_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls);
+extern List *architect_read_latest_as_owner(const char *query, int nargs, Oid *types, Datum *values,
+											const char *nulls);
 
 /* relation.c */
 extern void architect_check_owner(Relation rel);

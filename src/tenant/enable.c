@@ -86,7 +86,7 @@ check_is_top(Relation rel, const char *purpose)
 {
 	Oid			types[] = {OIDOID};
 	Datum		values[] = {ObjectIdGetDatum(RelationGetRelid(rel))};
-	List	   *rows = architect_read_as_owner("SELECT parent.relation::regclass"
+	List	   *rows = architect_read_latest_as_owner("SELECT parent.relation::regclass"
 											   " FROM pg_catalog.pg_inherits AS child"
 											   " JOIN " ARCHITECT_SCHEMA ".tenant_registry AS parent"
 											   " ON parent.relation = child.inhparent"
@@ -211,7 +211,24 @@ run_steps(List *steps)
 }
 
 /*
- * Returns a list of texts as an array.
+ * Returns the tables of the tree that can be protected, as oid[].
+ */
+static Datum
+members_of(Oid target)
+{
+	ArrayBuildState *result = initArrayResult(OIDOID, CurrentMemoryContext, true);
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(target, NoLock, NULL))
+	{
+		if (get_rel_relkind(lfirst_oid(cell)) != RELKIND_FOREIGN_TABLE)
+			result = accumArrayResult(result, ObjectIdGetDatum(lfirst_oid(cell)), false, OIDOID, CurrentMemoryContext);
+	}
+	return makeArrayResult(result, CurrentMemoryContext);
+}
+
+/*
+ * Returns a column of the steps that were run here and can be undone, as an array.
  */
 static Datum
 text_array(List *steps, StepColumn column, Oid type)
@@ -263,7 +280,7 @@ plan_steps(TenantRequest *request, List **rules)
 		values[i] = request->arguments[arguments[i]].value;
 		nulls[i] = request->arguments[arguments[i]].isnull ? 'n' : ' ';
 	}
-	foreach(cell, architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA
+	foreach(cell, architect_read_latest_as_owner("SELECT * FROM " ARCHITECT_SCHEMA
 										  "._tenant_steps($1, $2, $3, $4, $5, $6, $7)",
 										  lengthof(types), types, values, nulls))
 	{
@@ -289,7 +306,7 @@ plan_undo(Oid target, bool keep_column, bool keep_fixes, bool *kept_column)
 	List	   *steps = NIL;
 	ListCell   *cell;
 
-	foreach(cell, architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_undo($1)",
+	foreach(cell, architect_read_latest_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_undo($1)",
 										  lengthof(types), types, values, NULL))
 	{
 		char	  **step = lfirst(cell);
@@ -310,15 +327,15 @@ plan_undo(Oid target, bool keep_column, bool keep_fixes, bool *kept_column)
 static int
 register_tree(TenantRequest *request, List *steps)
 {
-	Oid			types[] = {REGCLASSOID, NAMEOID, NAMEARRAYOID, OIDARRAYOID, TEXTARRAYOID};
+	Oid			types[] = {REGCLASSOID, NAMEOID, NAMEARRAYOID, OIDARRAYOID, OIDARRAYOID, TEXTARRAYOID};
 	Datum		values[] = {
 		request->arguments[0].value, request->arguments[1].value, request->arguments[2].value,
-		text_array(steps, STEP_RELATION, OIDOID), text_array(steps, STEP_UNDO_TEMPLATE, TEXTOID)
+		members_of(DatumGetObjectId(request->arguments[0].value)), text_array(steps, STEP_RELATION, OIDOID), text_array(steps, STEP_UNDO_TEMPLATE, TEXTOID)
 	};
 	char		nulls[] = {
-		' ', request->arguments[1].isnull ? 'n' : ' ', request->arguments[2].isnull ? 'n' : ' ', ' ', ' ', '\0'
+		' ', request->arguments[1].isnull ? 'n' : ' ', request->arguments[2].isnull ? 'n' : ' ', ' ', ' ', ' ', '\0'
 	};
-	List	   *rows = architect_read_as_owner("SELECT " ARCHITECT_SCHEMA "._tenant_register($1, $2, $3, $4, $5)",
+	List	   *rows = architect_read_as_owner("SELECT " ARCHITECT_SCHEMA "._tenant_register($1, $2, $3, $4, $5, $6)",
 											   lengthof(types), types, values, nulls);
 
 	return pg_strtoint32(((char **) linitial(rows))[0]);

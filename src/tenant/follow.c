@@ -135,7 +135,7 @@ architect_tenant_follow_changes(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	}
 
-	foreach(cell, architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_unprotected($1, $2, $3)",
+	foreach(cell, architect_read_latest_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_unprotected($1, $2, $3)",
 										  lengthof(types), types, values, NULL))
 		protect(lfirst(cell));
 	return PointerGetDatum(NULL);

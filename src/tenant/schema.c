@@ -81,7 +81,7 @@ architect_tenant_enable_schema(PG_FUNCTION_ARGS)
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = ObjectIdGetDatum(GetUserId());
 	values[2] = column.value;
-	foreach(cell, architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_schema($1, $2, $3)",
+	foreach(cell, architect_read_latest_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_schema($1, $2, $3)",
 										  lengthof(types), types, values, NULL))
 	{
 		char	  **row = lfirst(cell);
@@ -121,7 +121,7 @@ architect_tenant_disable_schema(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	values[0] = PG_GETARG_DATUM(0);
 	values[1] = ObjectIdGetDatum(GetUserId());
-	foreach(cell, architect_read_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_schema_protected($1, $2)",
+	foreach(cell, architect_read_latest_as_owner("SELECT * FROM " ARCHITECT_SCHEMA "._tenant_schema_protected($1, $2)",
 										  lengthof(types), types, values, NULL))
 	{
 		char	  **row = lfirst(cell);
