@@ -59,7 +59,7 @@ my $state = <<'SQL';
 SELECT relation::text, column_name, kind, roles, enabled_at, undo FROM architect.tenant_registry ORDER BY 1;
 SELECT * FROM architect.tenant_schemas;
 SELECT relation::text, row_security, forced, other_policies, problem FROM architect.tenant_tables ORDER BY 1;
-SELECT polrelid::regclass::text, polname, polcmd, polpermissive, polroles::regrole[],
+SELECT polrelid::regclass::text, polname, polcmd, polpermissive, (SELECT array_agg(role::regrole::text ORDER BY role::regrole::text) FROM unnest(polroles) AS role),
        pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)
 FROM pg_policy
 WHERE polname LIKE 'architect%'

@@ -222,7 +222,8 @@ members_of(Oid target)
 	foreach(cell, find_all_inheritors(target, NoLock, NULL))
 	{
 		if (get_rel_relkind(lfirst_oid(cell)) != RELKIND_FOREIGN_TABLE)
-			result = accumArrayResult(result, ObjectIdGetDatum(lfirst_oid(cell)), false, OIDOID, CurrentMemoryContext);
+			result = accumArrayResult(result, ObjectIdGetDatum(lfirst_oid(cell)), false, OIDOID,
+									  CurrentMemoryContext);
 	}
 	return makeArrayResult(result, CurrentMemoryContext);
 }
