@@ -331,7 +331,8 @@ register_tree(TenantRequest *request, List *steps)
 	Oid			types[] = {REGCLASSOID, NAMEOID, NAMEARRAYOID, OIDARRAYOID, OIDARRAYOID, TEXTARRAYOID};
 	Datum		values[] = {
 		request->arguments[0].value, request->arguments[1].value, request->arguments[2].value,
-		members_of(DatumGetObjectId(request->arguments[0].value)), text_array(steps, STEP_RELATION, OIDOID), text_array(steps, STEP_UNDO_TEMPLATE, TEXTOID)
+		members_of(DatumGetObjectId(request->arguments[0].value)),
+		text_array(steps, STEP_RELATION, OIDOID), text_array(steps, STEP_UNDO_TEMPLATE, TEXTOID)
 	};
 	char		nulls[] = {
 		' ', request->arguments[1].isnull ? 'n' : ' ', request->arguments[2].isnull ? 'n' : ' ', ' ', ' ', ' ', '\0'
