@@ -50,8 +50,8 @@ CREATE TABLE shop.event_later_0 PARTITION OF shop.event_later FOR VALUES WITH (M
 CREATE TABLE shop.event_later_1 PARTITION OF shop.event_later FOR VALUES WITH (MODULUS 2, REMAINDER 1);
 CREATE TABLE shop.paper (tenant_id integer NOT NULL, id integer, secret text, PRIMARY KEY (tenant_id, id));
 CREATE TABLE shop.invoice (due date) INHERITS (shop.paper);
-CREATE TABLE shop.loose (tenant_id integer NOT NULL, email text PRIMARY KEY);
-CREATE TABLE shop.loose_note (tenant_id integer NOT NULL, email text REFERENCES shop.loose ON DELETE CASCADE ON UPDATE CASCADE, secret text);
+CREATE TABLE shop.loose (tenant_id integer NOT NULL, id integer, email text UNIQUE, PRIMARY KEY (tenant_id, id));
+CREATE TABLE shop.loose_note (tenant_id integer NOT NULL, email text REFERENCES shop.loose (email) ON DELETE CASCADE ON UPDATE CASCADE, secret text);
 CREATE FUNCTION shop.fill() RETURNS void LANGUAGE sql AS $$
     INSERT INTO shop.account
         SELECT CASE WHEN i % 2 = 0 THEN 2 ELSE 1 END, i, CASE WHEN i % 2 = 0 THEN 'the SECRET ' || i % 7 ELSE 'mine' END, 4242 * (1 - i % 2)
@@ -60,7 +60,7 @@ CREATE FUNCTION shop.fill() RETURNS void LANGUAGE sql AS $$
         FROM generate_series(0, 19) AS i;
     INSERT INTO shop.paper VALUES (1, 1, 'mine'), (2, 2, 'the SECRET');
     INSERT INTO shop.invoice VALUES (1, 3, 'mine'), (2, 4, 'the SECRET');
-    INSERT INTO shop.loose VALUES (1, 'mine-mail'), (2, 'their-mail');
+    INSERT INTO shop.loose VALUES (1, 1, 'mine-mail'), (2, 2, 'their-mail');
     INSERT INTO shop.loose_note VALUES (1, 'mine-mail', 'mine'), (2, 'their-mail', 'the SECRET');
 $$;
 SELECT shop.fill();
