@@ -321,9 +321,10 @@ CREATE OR REPLACE FUNCTION architect._tenant_steps(
     SET quote_all_identifiers = off
 AS $function$
     SELECT plan.relation, plan.statement, plan.why, plan.lock,
-           format(plan.undo, plan.relation, architect._tenant_column(target, tenant_column)),
+           format(plan.undo, plan.relation, chosen.name),
            plan.transactional, plan.inside, plan.rule, plan.undo
-    FROM architect._tenant_plan(target, tenant_column, roles, add_column, column_type, path, online) AS plan
+    FROM (SELECT architect._tenant_column(target, tenant_column) AS name OFFSET 0) AS chosen
+    CROSS JOIN architect._tenant_plan(target, tenant_column, roles, add_column, column_type, path, online) AS plan
 $function$;
 REVOKE ALL ON FUNCTION architect._tenant_steps(
     regclass, name, name[], boolean, regtype, name[], boolean) FROM PUBLIC;

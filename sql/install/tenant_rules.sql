@@ -2,20 +2,22 @@
 
 CREATE OR REPLACE FUNCTION architect._tenant_free_name(schema oid, wanted text)
     RETURNS name
-    LANGUAGE sql STABLE STRICT PARALLEL SAFE
+    LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $function$
-    SELECT candidate.name::name
-    FROM generate_series(0, 1000) AS attempt (number)
-    CROSS JOIN LATERAL (
-        -- A name has 63 bytes; what is cut off is what would tell least.
-        SELECT convert_from(substring(convert_to(left(wanted, 58), 'UTF8') FROM 1 FOR 58), 'UTF8')
-               || CASE attempt.number WHEN 0 THEN '' ELSE attempt.number::text END AS name
-    ) AS candidate
-    WHERE NOT EXISTS (SELECT FROM pg_class AS class
-                      WHERE class.relnamespace = schema AND class.relname = candidate.name::name)
-    ORDER BY attempt.number
-    LIMIT 1
+DECLARE
+    -- A name has 63 bytes, of which some are for a number.
+    stem text := substring(wanted::name::text FROM 1 FOR length(wanted::name::text)
+                           - greatest(0, octet_length(wanted::name::text) - 58));
+    candidate name := stem;
+    number integer := 0;
+BEGIN
+    WHILE EXISTS (SELECT FROM pg_class AS class WHERE class.relnamespace = schema AND class.relname = candidate) LOOP
+        number := number + 1;
+        candidate := stem || number;
+    END LOOP;
+    RETURN candidate;
+END
 $function$;
 REVOKE ALL ON FUNCTION architect._tenant_free_name(oid, text) FROM PUBLIC;
 COMMENT ON FUNCTION architect._tenant_free_name(oid, text) IS

@@ -152,9 +152,9 @@ has_work(List *steps)
 
 /*
  * Locks the whole tree, if there is anything to run, as strongly as it will need:
- * to take a stronger lock later would invite a deadlock.
+ * to take a stronger lock later would invite a deadlock.  Returns whether it did.
  */
-static void
+static bool
 lock_tree(Oid target, List *steps)
 {
 	ListCell   *cell;
@@ -165,9 +165,10 @@ lock_tree(Oid target, List *steps)
 		{
 			LockRelationOid(target, AccessExclusiveLock);
 			find_all_inheritors(target, AccessExclusiveLock, NULL);
-			return;
+			return true;
 		}
 	}
+	return false;
 }
 
 /*
@@ -409,12 +410,15 @@ architect_tenant_protect(TenantRequest *request, bool says_rules)
 	List	   *rules = NIL;
 	List	   *steps;
 
-	lock_tree(target, plan_steps(request, NULL));
-	relation_close(rel, NoLock);
-
-	/* Once more, now that it stands still. */
-	rel = architect_tenant_open(target, "protect");
 	steps = plan_steps(request, &rules);
+	if (lock_tree(target, steps))
+	{
+		/* Once more, now that it stands still. */
+		relation_close(rel, NoLock);
+		rel = architect_tenant_open(target, "protect");
+		rules = NIL;
+		steps = plan_steps(request, &rules);
+	}
 	warn_of_foreign_tables(rel);
 	relation_close(rel, NoLock);
 
@@ -440,7 +444,7 @@ architect_tenant_unprotect(Oid target, bool keep_column, bool keep_fixes)
 	char	   *name = pstrdup(RelationGetRelationName(rel));
 	bool		kept_column = false;
 
-	lock_tree(target, plan_undo(target, keep_column, keep_fixes, &kept_column));
+	(void) lock_tree(target, plan_undo(target, keep_column, keep_fixes, &kept_column));
 	relation_close(rel, NoLock);
 
 	/* Once more, now that it stands still. */
