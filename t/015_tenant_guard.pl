@@ -114,6 +114,34 @@ SQL
 is(as('app', 'SELECT count(*) FROM s.tickets'), '1', 'the roles of tenant_enable are held');
 is(as('support', 'SELECT count(*) FROM s.tickets'), '2', 'others are not');
 
+# Whoever cannot be found under the name that he had is held with all others.
+sql('ALTER ROLE app RENAME TO renamed');
+is(as('renamed', 'SELECT count(*) FROM s.tickets'), '1', 'a renamed role is held');
+is(as('support', 'SELECT count(*) FROM s.tickets'), '1', 'and all others meanwhile');
+sql('ALTER ROLE renamed RENAME TO app');
+is(as('support', 'SELECT count(*) FROM s.tickets'), '2', 'until it is there again');
+
+# Plans from before tenant_enable, and children of a table that was not partitioned.
+owner(<<'SQL');
+CREATE TABLE s.events (id int, tenant_id text NOT NULL);
+CREATE TABLE s.events_old () INHERITS (s.events);
+INSERT INTO s.events VALUES (1, 'a'), (2, 'b');
+INSERT INTO s.events_old VALUES (3, 'a'), (4, 'b');
+GRANT ALL ON s.events, s.events_old TO app;
+SQL
+$session = $node->background_psql('postgres', on_error_stop => 0, extra_params => [ '-U', 'app' ]);
+$session->query_safe("SET app.tenant_id = 'a'; SET plan_cache_mode = force_generic_plan");
+$session->query_safe("PREPARE $_ AS SELECT count(*) FROM s.$_") foreach ('events', 'events_old');
+is($session->query_safe('EXECUTE events') . $session->query_safe('EXECUTE events_old'), '42', 'plans of a free table');
+owner("SELECT architect.tenant_enable('s.events')");
+is($session->query_safe('EXECUTE events') . $session->query_safe('EXECUTE events_old'), '21',
+	'do not outlive its protection');
+open_up($_) foreach ('s.events', 's.events_old');
+is($session->query_safe('EXECUTE events') . $session->query_safe('EXECUTE events_old'), '21', 'nor do those with policies');
+$session->quit;
+is(as('app', 'SELECT count(*) FROM s.events'), '2', 'a parent is held');
+is(as('app', 'SELECT count(*) FROM s.events_old'), '1', 'a child that is addressed directly is held');
+
 # Row-level security stays on.
 foreach my $lift ('DISABLE ROW LEVEL SECURITY', 'NO FORCE ROW LEVEL SECURITY', 'ADD extra int, NO FORCE ROW LEVEL SECURITY')
 {
@@ -126,9 +154,9 @@ is(owner('CREATE TABLE s.free (id int); ALTER TABLE s.free ENABLE ROW LEVEL SECU
 	'', 'and other tables');
 sql('ALTER TABLE s.tickets NO FORCE ROW LEVEL SECURITY; ALTER TABLE s.tickets FORCE ROW LEVEL SECURITY');
 pass('a superuser may');
-sql('REVOKE EXECUTE ON FUNCTION architect.tenant_disable(regclass) FROM PUBLIC');
+sql('REVOKE EXECUTE ON FUNCTION architect.tenant_disable FROM PUBLIC');
 like(owner("SELECT architect.tenant_disable('s.tickets')"), qr/permission denied for function/, 'an administrator can close the way out');
-sql('GRANT EXECUTE ON FUNCTION architect.tenant_disable(regclass) TO PUBLIC');
+sql('GRANT EXECUTE ON FUNCTION architect.tenant_disable TO PUBLIC');
 is(owner("SELECT architect.tenant_disable('s.tickets') \\g /dev/null"), '', 'tenant_disable is the way out');
 is(as('app', 'SELECT count(*) FROM s.tickets'), '2', 'and then nothing is held any more');
 

@@ -87,8 +87,8 @@ register_value(Relation registry, HeapTuple tuple, const char *column)
 }
 
 /*
- * Returns the roles of these names, as a policy has them; nobody has those of
- * roles that were dropped.
+ * Returns the roles of these names, as a policy has them.  Where one is not there,
+ * as it was renamed or dropped, the floor is for all: whoever it was is held.
  */
 static ArrayType *
 find_roles(ArrayType *names)
@@ -96,19 +96,23 @@ find_roles(ArrayType *names)
 	Datum	   *elements;
 	int			count;
 	Datum	   *roles;
-	int			found = 0;
 
 	deconstruct_array(names, NAMEOID, NAMEDATALEN, false, TYPALIGN_CHAR, &elements, NULL, &count);
 	roles = palloc(count * sizeof(Datum));
 	for (int i = 0; i < count; i++)
 	{
 		const char *name = NameStr(*DatumGetName(elements[i]));
-		Oid			role = strcmp(name, "public") == 0 ? ACL_ID_PUBLIC : get_role_oid(name, true);
+		Oid			role = strcmp(name, "public") == 0 ? InvalidOid : get_role_oid(name, true);
 
-		if (OidIsValid(role) || strcmp(name, "public") == 0)
-			roles[found++] = ObjectIdGetDatum(role);
+		if (!OidIsValid(role))
+		{
+			roles[0] = ObjectIdGetDatum(ACL_ID_PUBLIC);
+			count = 1;
+			break;
+		}
+		roles[i] = ObjectIdGetDatum(role);
 	}
-	return construct_array(roles, found, OIDOID, sizeof(Oid), true, TYPALIGN_INT);
+	return construct_array(roles, count, OIDOID, sizeof(Oid), true, TYPALIGN_INT);
 }
 
 /*
@@ -307,6 +311,15 @@ forget_floor(Datum arg, Oid relid)
 }
 
 /*
+ * Called when roles change: their names stand in the register.
+ */
+static void
+forget_roles(Datum arg, int cache, uint32 hash)
+{
+	forget_floor(arg, InvalidOid);
+}
+
+/*
  * True when the command takes row-level security from a table or its owner.
  */
 static bool
@@ -406,4 +419,5 @@ architect_tenant_guard_init(void)
 	next_restrictive_hook = row_security_policy_hook_restrictive;
 	row_security_policy_hook_restrictive = add_floor;
 	CacheRegisterRelcacheCallback(forget_floor, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, forget_roles, (Datum) 0);
 }
