@@ -126,6 +126,14 @@ END $$;
 CREATE TRIGGER claim BEFORE INSERT ON tenant_test_rows.master FOR EACH ROW EXECUTE FUNCTION tenant_test_rows.claim();
 SELECT command, detail FROM architect.tenant_test('tenant_test_rows.master', 'regress_rows_app') WHERE command = 'INSERT';
 
+-- A domain over a type of which tenants can be made up; and a policy that fails before privileges are looked at.
+CREATE DOMAIN tenant_test_rows.number AS numeric;
+CREATE TABLE tenant_test_rows.domain (tenant_id tenant_test_rows.number);
+ALTER TABLE tenant_test_rows.domain ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON tenant_test_rows.domain USING (tenant_id = current_setting('app.tenant_id')::numeric);
+GRANT SELECT ON tenant_test_rows.domain TO regress_rows_app;
+SELECT * FROM tenant_test_rows.outcome('tenant_test_rows.domain');
+
 -- Names that need quotes.
 CREATE TABLE tenant_test_rows."Odd ""table""" ("tenant id" varchar(9), "Key" integer PRIMARY KEY, "architect row" text);
 INSERT INTO tenant_test_rows."Odd ""table""" VALUES (E'a\tb', 1), (E'\\N', 2);

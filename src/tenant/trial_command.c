@@ -68,6 +68,7 @@ typedef struct Attempt
 	TrialRow   *row;
 	const char *acting;			/* the tenant, or NULL */
 	const char *other;			/* the other of the two */
+	bool		has_right;		/* the role has the privileges for it */
 	bool		is_control_allowed; /* the own tenant could do it */
 	const char *untried;		/* why there was no attempt, or NULL */
 	uint64		count;			/* rows given or changed */
@@ -187,7 +188,8 @@ obstacle(const TrialPath *path, const TrialCommand *command, TrialTenant tenant)
 		case TRIAL_SELECT:
 			if (path->has_tenant || path->where != NULL || path->kind == RELKIND_VIEW)
 				return NULL;
-			return "the role may read neither the tenant column nor a key of the row";
+			return path->kind == RELKIND_MATVIEW ? "it does not show whose rows it keeps" :
+				"the role may read neither the tenant column nor a key of the row";
 		case TRIAL_COPY_TO:
 			return path->has_tenant ? NULL : "the role may not read the tenant column";
 		default:
@@ -444,6 +446,9 @@ choose_row(Attempt *attempt)
 static TrialSeen
 judge_error(const Attempt *attempt, const ErrorData *error)
 {
+	/* Privileges are checked last, when a plan was made. */
+	if (!attempt->has_right)
+		return TRIAL_DENIED;
 	switch (error->sqlerrcode)
 	{
 		case ERRCODE_SUCCESSFUL_COMPLETION:
@@ -512,17 +517,17 @@ make_result(const Attempt *attempt, TrialSeen seen, const char *detail)
 static TrialResult *
 try_command(Attempt *attempt)
 {
-	bool		has_right = has_privileges(attempt->trial, attempt->path, attempt->command->needs);
 	const char *reason = obstacle(attempt->path, attempt->command, attempt->tenant);
 	ErrorData  *error;
 
 	choose_row(attempt);
+	attempt->has_right = has_privileges(attempt->trial, attempt->path, attempt->command->needs);
 	/* No policy has a say in TRUNCATE, and the lock that it takes would stop everybody. */
-	if (attempt->command->kind == TRIAL_TRUNCATE && has_right)
+	if (attempt->command->kind == TRIAL_TRUNCATE && attempt->has_right)
 		return make_result(attempt, TRIAL_ALLOWED, "the role has the privilege, and row security"
 						   " does not apply; not run, as it would lock the table");
 	if (reason != NULL)
-		return has_right ? make_result(attempt, TRIAL_UNTRIED, reason) :
+		return attempt->has_right ? make_result(attempt, TRIAL_UNTRIED, reason) :
 			make_result(attempt, TRIAL_DENIED, "the role lacks the privilege");
 
 	error = architect_tenant_attempt(run_attempt, attempt);

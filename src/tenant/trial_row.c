@@ -10,6 +10,7 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "tenant/trial.h"
 
@@ -90,7 +91,7 @@ make_tenant(Trial *trial, const char *but)
 	static const char *const uuids[] = {"00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"};
 	const char *const *made;
 
-	switch (trial->type_oid)
+	switch (getBaseType(trial->type_oid))
 	{
 		case INT2OID:
 		case INT4OID:
