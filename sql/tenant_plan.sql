@@ -33,7 +33,7 @@ SELECT statement, transactional, inside FROM architect.tenant_enable_plan('custo
 -- A copy, to see that disable brings all of it back.
 CREATE VIEW shape AS
     SELECT conrelid::regclass AS relation, conname AS name, pg_get_constraintdef(oid) AS definition
-    FROM pg_constraint WHERE connamespace = 'tenant_plan'::regnamespace
+    FROM pg_constraint WHERE connamespace = 'tenant_plan'::regnamespace AND contype <> 'n'
     UNION ALL
     SELECT indrelid::regclass, indexrelid::regclass::text, pg_get_indexdef(indexrelid)
     FROM pg_index JOIN pg_class ON pg_class.oid = indrelid AND relnamespace = 'tenant_plan'::regnamespace
