@@ -108,6 +108,10 @@ ALTER TABLE pairs REPLICA IDENTITY USING INDEX pairs_c;
 CREATE TABLE referring (a integer, b integer, tenant_id bigint NOT NULL, FOREIGN KEY (a, b) REFERENCES pairs MATCH FULL);
 SELECT statement, why FROM architect.tenant_enable_plan('pairs', fix => true) WHERE statement LIKE '--%';
 SELECT statement, why FROM architect.tenant_enable_plan('referring', fix => true) WHERE statement LIKE '--%';
+-- Tenants of another type are not those of this table.
+CREATE TABLE others (id integer PRIMARY KEY, tenant_id text NOT NULL);
+CREATE TABLE mixed (id integer PRIMARY KEY, tenant_id uuid NOT NULL, other integer REFERENCES others);
+SELECT statement FROM architect.tenant_enable_plan('mixed', fix => true) WHERE statement !~ 'POLICY|SECURITY';
 -- A partitioned table, with what its kind allows.
 CREATE TABLE events (id integer, tenant_id bigint NOT NULL, at integer, customer_id integer REFERENCES customers, code text,
                      PRIMARY KEY (id, at)) PARTITION BY RANGE (at);

@@ -392,6 +392,8 @@ BEGIN
         CROSS JOIN LATERAL architect._tenant_column_of(link.confrelid, column_name) AS theirs
         WHERE link.conrelid = relation AND link.contype = 'f' AND link.conparentid = 0
           AND (theirs.attname IS NOT NULL OR link.confrelid = relation)
+          AND (attribute.attnum = 0 OR theirs.attname IS NULL
+               OR architect._tenant_kind_of(theirs.atttypid) = architect._tenant_kind_of(attribute.atttypid))
           AND NOT EXISTS (SELECT FROM unnest(link.conkey, link.confkey) AS pair (ours, theirs)
                           WHERE pair.ours = attribute.attnum AND pair.theirs = theirs.attnum)
           AND NOT attribute.attnum = ANY (link.conkey)
