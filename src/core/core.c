@@ -151,8 +151,10 @@ read_rows(const char *query, int nargs, Oid *types, Datum *values, const char *n
 /*
  * Runs a query of ours with the rights of the extension's owner: the one place
  * where rights are raised.  What it calls must be ours, with a pinned
- * search_path.  What it makes belongs to no extension, even in the install
- * script of one.  Gives its integer or, where they are asked for, its rows.
+ * search_path, and so is that of the query itself: an operator of the caller's
+ * would run with these rights.  What it makes belongs to no extension, even in
+ * the install script of one.  Gives its integer or, where they are asked for, its
+ * rows.
  */
 static int
 run_raised(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
@@ -166,6 +168,8 @@ run_raised(const char *query, int nargs, Oid *types, Datum *values, const char *
 
 	GetUserIdAndSecContext(&caller, &security);
 	SetUserIdAndSecContext(extension_owner(), security | SECURITY_LOCAL_USERID_CHANGE);
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 	creating_extension = false;
 	PG_TRY();
 	{
