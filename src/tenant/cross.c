@@ -38,6 +38,9 @@ static bool may_cross = false;
 
 static ExecutorStart_hook_type previous_executor_start = NULL;
 
+/* Queries under way that write. */
+static int	writing = 0;
+
 static void
 forget_answer(Datum arg, int cacheid, uint32 hashvalue)
 {
@@ -45,11 +48,10 @@ forget_answer(Datum arg, int cacheid, uint32 hashvalue)
 }
 
 /*
- * True when the current role may execute tenant_cross, which is in the schema that
- * the calling function is in.
+ * True when the current role may execute tenant_cross, which is in this schema.
  */
 static bool
-role_may_cross(Oid crossing)
+role_may_cross(Oid schema)
 {
 	Oid			types[] = {TEXTOID, BOOLOID};
 	Oid			cross;
@@ -63,10 +65,21 @@ role_may_cross(Oid crossing)
 	may_cross = false;
 	cross = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("tenant_cross"),
 							PointerGetDatum(buildoidvector(types, lengthof(types))),
-							ObjectIdGetDatum(get_func_namespace(crossing)));
+							ObjectIdGetDatum(schema));
 	may_cross = OidIsValid(cross) &&
 		object_aclcheck(ProcedureRelationId, cross, GetUserId(), ACL_EXECUTE) == ACLCHECK_OK;
 	return may_cross;
+}
+
+/*
+ * True when the current role may see the rows of all tenants whenever it likes.
+ */
+bool
+architect_tenant_may_cross(void)
+{
+	Oid			schema = architect_schema();
+
+	return OidIsValid(schema) && role_may_cross(schema);
 }
 
 /*
@@ -81,7 +94,7 @@ architect_tenant_plan_crossing(PG_FUNCTION_ARGS)
 
 	if (IsA(request, SupportRequestSimplify) &&
 		(!architect_tenant_crosses() ||
-		 !role_may_cross(((SupportRequestSimplify *) request)->fcall->funcid)))
+		 !role_may_cross(get_func_namespace(((SupportRequestSimplify *) request)->fcall->funcid))))
 		PG_RETURN_POINTER(makeBoolConst(false, false));
 	PG_RETURN_POINTER(NULL);
 }
@@ -134,6 +147,12 @@ architect_tenant_cross(PG_FUNCTION_ARGS)
 				 errmsg("cannot cross tenants in a read-only transaction"),
 				 errdetail("It would have to be written to architect.tenant_crossings."),
 				 errhint("Begin a transaction that can write; it becomes read only by this call.")));
+	if (read_only && writing > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("cannot cross tenants to read in a statement that writes"),
+				 errdetail("It has begun to write already, and would go on with the rows of all tenants."),
+				 errhint("Call architect.tenant_cross in a statement of its own.")));
 
 	note_crossing(PG_GETARG_TEXT_PP(0), read_only);
 	architect_tenant_read_state(&state);
@@ -144,6 +163,29 @@ architect_tenant_cross(PG_FUNCTION_ARGS)
 		(void) set_config_option("transaction_read_only", "on", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_LOCAL,
 								 true, 0, false);
 	PG_RETURN_VOID();
+}
+
+static void
+end_writing(void *arg)
+{
+	writing--;
+}
+
+/*
+ * Counts a query that writes for as long as its memory lasts, which is freed when it
+ * ends, however it ends.
+ */
+static void
+note_writing(QueryDesc *query)
+{
+	MemoryContextCallback *end;
+
+	if (query->operation == CMD_SELECT && !query->plannedstmt->hasModifyingCTE)
+		return;
+	end = MemoryContextAllocZero(query->estate->es_query_cxt, sizeof(MemoryContextCallback));
+	end->func = end_writing;
+	MemoryContextRegisterResetCallback(query->estate->es_query_cxt, end);
+	writing++;
 }
 
 /*
@@ -166,6 +208,7 @@ start_executor(QueryDesc *query, int flags)
 		previous_executor_start(query, flags);
 	else
 		standard_ExecutorStart(query, flags);
+	note_writing(query);
 }
 
 void

@@ -46,6 +46,7 @@ extern void architect_tenant_assume(const char *tenant);
 
 /* cross.c */
 extern void architect_tenant_cross_init(void);
+extern bool architect_tenant_may_cross(void);
 
 /* enable.c */
 extern bool architect_tenant_is_changing;
