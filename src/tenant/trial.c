@@ -22,6 +22,7 @@
 #include "utils/syscache.h"
 
 #include "core/core.h"
+#include "tenant/tenant.h"
 #include "tenant/trial.h"
 
 PG_FUNCTION_INFO_V1(architect_tenant_test);
@@ -91,6 +92,22 @@ is_for_role(const Trial *trial)
 }
 
 /*
+ * A trial acts as tenants without a token, and what it runs is the caller's: triggers,
+ * defaults, views, which may read other tables.  In trusted mode that is for those who
+ * may read them in any case.
+ */
+static void
+check_trust(void)
+{
+	if (architect_tenant_is_trusted() && !architect_tenant_may_cross())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to try tenants without a token"),
+				 errdetail("Setting architect.tenant_trusted is on."),
+				 errhint("The administrator can grant EXECUTE on architect.tenant_cross(text, boolean).")));
+}
+
+/*
  * Reads the arguments after the first; they are the same for a table and a schema.
  */
 static void
@@ -98,6 +115,7 @@ read_arguments(FunctionCallInfo fcinfo, Trial *trial)
 {
 	static const char *const names[] = {"target", "role"};
 
+	check_trust();
 	for (int i = 0; i < lengthof(names); i++)
 	{
 		if (PG_ARGISNULL(i))
@@ -191,6 +209,14 @@ try_paths(Trial *trial)
 		ErrorData  *error;
 
 		architect_tenant_read_path(trial, work.path);
+		if (work.path->stranger != NULL)
+		{
+			const char *reason = psprintf("the view belongs to \"%s\", whose functions and triggers would run as"
+										  " \"%s\" here", work.path->stranger, trial->role_name);
+
+			results = list_concat(results, architect_tenant_say_untried(trial, work.path, reason));
+			continue;
+		}
 		error = architect_tenant_attempt(try_path, &work);
 		if (error != NULL)
 			work.results = architect_tenant_say_untried(trial, work.path,

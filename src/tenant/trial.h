@@ -60,6 +60,7 @@ typedef struct TrialPath
 	Oid			relid;
 	Oid			storage;		/* the table that the rows are in */
 	char		kind;
+	const char *stranger;		/* who has made the view, or one below it, without the owner's rights */
 	const char *name;			/* qualified and quoted, as are all names below */
 	const char *storage_name;
 	TrialRow   *own;			/* rows of the two tenants; one of them may be missing */

@@ -3,7 +3,9 @@
  *    The ways to the rows of a table, and what the role may do on each.
  *
  * They are the table, each partition and inheritance child of it, and each view over
- * one of these, or over such a view.
+ * one of these, or over such a view.  Anybody can make a view over a table that he may
+ * not even read, and what is in it would run in the trial: only those of the owner are
+ * tried, and of whoever has his rights.
  */
 #include "postgres.h"
 
@@ -18,17 +20,22 @@ static const char *const paths_query =
 "WITH RECURSIVE tables (relid, depth) AS ("
 " SELECT $1::oid, 0 UNION ALL"
 " SELECT inhrelid, depth + 1 FROM tables JOIN pg_inherits ON inhparent = relid),"
-" paths (relid, storage, depth, level) AS ("
-" SELECT relid, relid, depth, 0 FROM tables UNION"
-" SELECT ev_class, storage, depth, level + 1 FROM paths"
+" paths (relid, storage, depth, stranger) AS ("
+" SELECT relid, relid, depth, NULL::name FROM tables UNION"
+" SELECT ev_class, storage, depth, CASE"
+"  WHEN relkind = 'm' THEN NULL"
+"  WHEN NOT pg_has_role(relowner, $2, 'USAGE') THEN pg_get_userbyid(relowner)"
+"  ELSE stranger END"
+" FROM paths"
 " JOIN pg_depend ON refclassid = 'pg_class'::regclass AND refobjid = relid AND classid = 'pg_rewrite'::regclass"
 " JOIN pg_rewrite ON pg_rewrite.oid = objid"
 " JOIN pg_class ON pg_class.oid = ev_class AND relkind IN ('v', 'm')"
-" WHERE ev_class <> relid AND level < 40),"
-" nearest AS (SELECT DISTINCT ON (relid) * FROM paths ORDER BY relid, depth, level)"
-" SELECT relid, storage, relkind"
+" WHERE ev_class <> relid),"
+" nearest AS (SELECT DISTINCT ON (relid) relid, storage, max(stranger) OVER (PARTITION BY relid) AS stranger"
+" FROM paths ORDER BY relid, depth, storage)"
+" SELECT relid, storage, relkind, stranger"
 " FROM nearest JOIN pg_class ON pg_class.oid = relid"
-" ORDER BY level > 0, relid = $1 DESC, relid::regclass::text COLLATE \"C\"";
+" ORDER BY relkind IN ('v', 'm'), relid = $1 DESC, relid::regclass::text COLLATE \"C\"";
 
 /*
  * Columns that the path has in common with the rows of its table, by name.  The key is
@@ -101,8 +108,8 @@ architect_tenant_table_name(Oid relid)
 List *
 architect_tenant_find_paths(Trial *trial)
 {
-	Oid			types[] = {OIDOID};
-	Datum		values[] = {ObjectIdGetDatum(trial->target)};
+	Oid			types[] = {OIDOID, OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(trial->target), ObjectIdGetDatum(trial->owner)};
 	List	   *paths = NIL;
 
 	architect_tenant_read_catalog(paths_query, lengthof(types), types, values);
@@ -116,6 +123,7 @@ architect_tenant_find_paths(Trial *trial)
 		path->relid = DatumGetObjectId(SPI_getbinval(tuple, desc, 1, &isnull));
 		path->storage = DatumGetObjectId(SPI_getbinval(tuple, desc, 2, &isnull));
 		path->kind = DatumGetChar(SPI_getbinval(tuple, desc, 3, &isnull));
+		path->stranger = SPI_getvalue(tuple, desc, 4);
 		path->name = architect_tenant_table_name(path->relid);
 		path->storage_name = architect_tenant_table_name(path->storage);
 		paths = lappend(paths, path);
