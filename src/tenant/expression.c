@@ -91,10 +91,8 @@ is_folded(FuncExpr *call)
 }
 
 static bool
-note_facts(Node *node, void *context)
+note_facts(Node *node, Facts *facts)
 {
-	Facts	   *facts = context;
-
 	if (node == NULL)
 		return false;
 
@@ -186,7 +184,10 @@ architect_tenant_expression(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	if (IsA(expression, List))
+	/* Where there is none, as in many a catalog, everything is let through. */
+	if (expression == NULL)
+		expression = makeBoolConst(true, false);
+	else if (IsA(expression, List))
 		expression = (Node *) make_andclause((List *) expression);
 
 	note_facts(expression, &facts);
