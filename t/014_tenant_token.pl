@@ -7,14 +7,10 @@ use warnings;
 use Config;
 use Digest::SHA qw(hmac_sha256);
 use File::Temp;
-use FindBin;
-use lib $FindBin::RealBin;
 use MIME::Base64 qw(encode_base64url);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
-
-use Refused;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(extra => [ '--no-locale', '--encoding=UTF8' ]);
@@ -66,7 +62,7 @@ sub run
 	my ($sql, %params) = @_;
 	my ($out, $err);
 
-	psql_if_let($node, $params{database} // 'postgres', "\\set VERBOSITY terse\n$sql",
+	$node->psql($params{database} // 'postgres', "\\set VERBOSITY terse\n$sql",
 		extra_params => [ '-U', $params{user} // 'app' ],
 		stdout => \$out, stderr => \$err, on_error_stop => 0, %{ $params{more} // {} });
 	$err =~ s/^psql:<stdin>:\d+: //mg;

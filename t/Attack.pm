@@ -13,8 +13,6 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use Refused;
-
 our @EXPORT = qw($node $look $parallel open_shop in_database run_script attack attack_as_tenant attack_with_token
   sign claims token forge count_attack is_noticed);
 
@@ -143,8 +141,8 @@ sub run_script
 	my ($out, $err);
 
 	local $ENV{PGOPTIONS} = $params{options} if $params{options};
-	psql_if_let(
-		$node, $database, "\\set VERBOSITY verbose\n$sql",
+	$node->psql(
+		$database, "\\set VERBOSITY verbose\n$sql",
 		stdout => \$out,
 		stderr => \$err,
 		on_error_stop => 0,

@@ -78,9 +78,8 @@ is_tenant(Node *node, const TenantSubject *subject, int depth)
 }
 
 static bool
-find_tenant(Node *node, void *context)
+find_tenant(Node *node, Search *search)
 {
-	Search	   *search = context;
 	bool		found;
 
 	if (node == NULL)
