@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
-$node->init(extra => [ '--no-locale', '--encoding=UTF8' ]);
+$node->init(allows_streaming => 1, extra => [ '--no-locale', '--encoding=UTF8' ]);
 $node->append_conf('postgresql.conf', <<'CONF');
 shared_preload_libraries = 'pg_architect'
 architect.tenant_key_file = 'tenant.keys'
@@ -508,6 +508,27 @@ like(login($token), qr/^$invalid It may have been used before the server crashed
 like(login($kept), qr/^$invalid It may have been used before the server crashed/, 'of any that could have been used');
 sleep 3;
 is(login(token(exp => time + 10)), 'acme', 'a token that cannot have been used then is good');
+
+# A standby remembers for itself, and begins as after a crash.
+$node->append_conf('postgresql.conf', 'wal_level = replica');
+$node->restart;
+$node->backup('copy');
+my $standby = PostgreSQL::Test::Cluster->new('standby');
+$standby->init_from_backup($node, 'copy', has_streaming => 1);
+chmod 0600, $standby->data_dir . '/tenant.keys';
+$standby->start;
+($token, $kept) = (token(exp => time + 10), token(exp => time + 5));
+my %read_only;
+foreach my $one ($token, $kept)
+{
+	$standby->psql('postgres', "BEGIN; SELECT architect.tenant_login('$one'); TABLE item",
+		extra_params => [ '-U', 'app' ], stdout => \$read_only{$one}, stderr => \$read_only{error});
+}
+is($read_only{$token}, "acme\nacme|anvil", 'a token is good on a standby');
+like($read_only{error}, qr/It may have been used before the server crashed/, 'unless it may have been used there before');
+is(login($token), 'acme', 'and once more on the primary');
+is(run("BEGIN READ ONLY; SELECT try('" . token(exp => time + 9) . "', NULL)"), 'acme', 'and to read only');
+$standby->stop;
 
 # Where all places are taken no token is good, until those before have expired.
 $node->append_conf('postgresql.conf', 'architect.tenant_token_slots = 1024');

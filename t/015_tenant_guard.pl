@@ -142,6 +142,9 @@ $session->quit;
 is(as('app', 'SELECT count(*) FROM s.events'), '2', 'a parent is held');
 is(as('app', 'SELECT count(*) FROM s.events_old'), '1', 'a child that is addressed directly is held');
 
+owner('ALTER TABLE s.events_old NO INHERIT s.events; ALTER TABLE s.events DROP COLUMN tenant_id CASCADE');
+is(as('app', 'SELECT count(*) FROM s.events'), '0', 'without its column a table shows nothing');
+
 # Row-level security stays on.
 foreach my $lift ('DISABLE ROW LEVEL SECURITY', 'NO FORCE ROW LEVEL SECURITY', 'ADD extra int, NO FORCE ROW LEVEL SECURITY')
 {
