@@ -53,6 +53,19 @@ ALTER TABLE joined INHERIT base;
 CREATE FOREIGN TABLE events_4 PARTITION OF events FOR VALUES IN (4) SERVER regress_tenant_server;
 SELECT relation, problem FROM architect.tenant_tables ORDER BY relation::text;
 DROP FOREIGN TABLE events_4;
+-- A role under another name is the same role.
+RESET SESSION AUTHORIZATION;
+SELECT architect.tenant_enable('tenant_schema.events', roles => '{regress_tenant_other}');
+ALTER ROLE regress_tenant_other RENAME TO regress_tenant_another;
+CREATE TABLE tenant_schema.events_5 PARTITION OF tenant_schema.events FOR VALUES IN (5);
+SELECT relation, roles, problem FROM architect.tenant_tables WHERE relation::text ~ 'events_[25]$' ORDER BY relation::text;
+SELECT architect.tenant_enable('tenant_schema.events', roles => '{regress_tenant_another}');
+SELECT count(*), count(problem) AS problems FROM architect.tenant_tables WHERE roles = '{regress_tenant_another}';
+ALTER ROLE regress_tenant_another RENAME TO regress_tenant_other;
+SELECT architect.tenant_enable('tenant_schema.events');
+DROP TABLE tenant_schema.events_5;
+SET SESSION AUTHORIZATION regress_tenant_owner;
+SET search_path = tenant_schema;
 -- One that leaves stays protected, and can then be disabled by itself.
 ALTER TABLE events DETACH PARTITION events_2;
 SELECT relation, problem FROM architect.tenant_tables WHERE relation = 'events_2'::regclass;

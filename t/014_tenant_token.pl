@@ -7,10 +7,14 @@ use warnings;
 use Config;
 use Digest::SHA qw(hmac_sha256);
 use File::Temp;
+use FindBin;
+use lib $FindBin::RealBin;
 use MIME::Base64 qw(encode_base64url);
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+
+use Refused;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(allows_streaming => 1, extra => [ '--no-locale', '--encoding=UTF8' ]);
@@ -62,7 +66,7 @@ sub run
 	my ($sql, %params) = @_;
 	my ($out, $err);
 
-	$node->psql($params{database} // 'postgres', "\\set VERBOSITY terse\n$sql",
+	psql_if_let($node, $params{database} // 'postgres', "\\set VERBOSITY terse\n$sql",
 		extra_params => [ '-U', $params{user} // 'app' ],
 		stdout => \$out, stderr => \$err, on_error_stop => 0, %{ $params{more} // {} });
 	$err =~ s/^psql:<stdin>:\d+: //mg;

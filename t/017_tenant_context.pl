@@ -4,9 +4,14 @@
 use strict;
 use warnings;
 
+use FindBin;
+use lib $FindBin::RealBin;
+
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+
+use Refused;
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init(allows_streaming => 1);
@@ -49,8 +54,8 @@ sub seen
 	my ($out, $err);
 
 	local $ENV{PGOPTIONS} = $options;
-	$node->psql(
-		'postgres', $sql,
+	psql_if_let(
+		$node, 'postgres', $sql,
 		extra_params => [ '-U', $role ],
 		on_error_stop => 0,
 		stdout => \$out,

@@ -13,6 +13,8 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
+use Refused;
+
 our @EXPORT = qw($node $look $parallel open_shop in_database run_script attack attack_as_tenant attack_with_token
   sign claims token forge count_attack is_noticed);
 
@@ -141,8 +143,8 @@ sub run_script
 	my ($out, $err);
 
 	local $ENV{PGOPTIONS} = $params{options} if $params{options};
-	$node->psql(
-		$database, "\\set VERBOSITY verbose\n$sql",
+	psql_if_let(
+		$node, $database, "\\set VERBOSITY verbose\n$sql",
 		stdout => \$out,
 		stderr => \$err,
 		on_error_stop => 0,

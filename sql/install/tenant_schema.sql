@@ -155,8 +155,15 @@ AS $function$
         FROM pg_event_trigger_ddl_commands() AS command
         WHERE command.classid = 'pg_class'::regclass
     ), needed AS (
-        -- What is below a protected table; the others below it come along.
-        SELECT child.oid, parent.column_name, parent.roles, child.relkind, NULL::name AS new_in
+        -- What is below a protected table; the others below it come along.  Roles may have new names.
+        SELECT child.oid, parent.column_name,
+               coalesce((SELECT array_agg(coalesce(role.rolname, 'public'))
+                         FROM pg_policy AS policy
+                         CROSS JOIN LATERAL unnest(policy.polroles) AS member (oid)
+                         LEFT JOIN pg_roles AS role ON role.oid = member.oid
+                         WHERE policy.polrelid = parent.relation AND policy.polname = 'architect_tenant_floor'),
+                        parent.roles) AS roles,
+               child.relkind, NULL::name AS new_in
         FROM made
         JOIN pg_inherits AS link ON made.objid IN (link.inhrelid, link.inhparent)
         JOIN architect.tenant_registry AS parent ON parent.relation = link.inhparent

@@ -175,12 +175,11 @@ lock_tree(Oid target, List *steps)
  * Runs the steps as the current user.  No relation may be held open by the
  * caller: ALTER TABLE would refuse to work on it.  Names are looked up where the
  * plan means them, but data is changed under the caller's own settings, as his
- * triggers expect.
+ * triggers expect, and what they do to other tables is none of ours.
  */
 static void
 run_steps(List *steps)
 {
-	bool		was_changing = architect_tenant_is_changing;
 	ListCell   *cell;
 	int			level;
 
@@ -194,12 +193,11 @@ run_steps(List *steps)
 
 			if (!runs_inside(step))
 				continue;
-			/* What users' triggers do meanwhile is theirs. */
-			architect_tenant_is_changing = !changes_data;
 			level = NewGUCNestLevel();
 			if (!changes_data)
 				(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
 										 GUC_ACTION_SAVE, true, 0, false);
+			architect_tenant_is_changing = !changes_data;
 			if (SPI_execute(step[STEP_INSIDE], false, 0) < 0)
 				elog(ERROR, "could not run: %s", step[STEP_INSIDE]);
 			AtEOXact_GUC(true, level);
@@ -207,7 +205,7 @@ run_steps(List *steps)
 	}
 	PG_FINALLY();
 	{
-		architect_tenant_is_changing = was_changing;
+		architect_tenant_is_changing = false;
 	}
 	PG_END_TRY();
 	SPI_finish();

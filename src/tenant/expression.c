@@ -91,8 +91,10 @@ is_folded(FuncExpr *call)
 }
 
 static bool
-note_facts(Node *node, Facts *facts)
+note_facts(Node *node, void *context)
 {
+	Facts	   *facts = context;
+
 	if (node == NULL)
 		return false;
 

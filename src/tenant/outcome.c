@@ -78,8 +78,9 @@ is_tenant(Node *node, const TenantSubject *subject, int depth)
 }
 
 static bool
-find_tenant(Node *node, Search *search)
+find_tenant(Node *node, void *context)
 {
+	Search	   *search = context;
 	bool		found;
 
 	if (node == NULL)
