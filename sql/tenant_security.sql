@@ -107,6 +107,16 @@ SELECT id, secret FROM tenant_security.account ORDER BY id;
 COMMIT;
 RESET SESSION AUTHORIZATION;
 
+-- A name that looks like a part of its foreign key is not run by whoever repairs the table.
+SET SESSION AUTHORIZATION regress_security_evil;
+CREATE TABLE tenant_security_evil.p (tenant_id integer, id integer UNIQUE, PRIMARY KEY (tenant_id, id));
+CREATE TABLE tenant_security_evil.t (tenant_id integer NOT NULL,
+    "); SELECT 1 / 0; -- ON DELETE SET NULL" integer REFERENCES tenant_security_evil.p (id));
+RESET SESSION AUTHORIZATION;
+SELECT inside FROM architect.tenant_enable_plan('tenant_security_evil.t', fix => true, online => false)
+WHERE inside LIKE '%REFERENCES%';
+SELECT architect.tenant_enable('tenant_security_evil.t', fix => true, online => false);
+
 -- What a catalog has no expression for stops nobody's session.
 SET SESSION AUTHORIZATION regress_security_app;
 SELECT said.always_true

@@ -227,7 +227,10 @@ DECLARE
     theirs pg_attribute := architect._tenant_column_of(link.confrelid, column_name);
     ours text := architect._tenant_columns(link.conrelid, link.conkey);
     old_definition text := pg_get_constraintdef(link.oid);
-    head text := format('FOREIGN KEY (%s) REFERENCES %s(', ours, parent);
+    head text := format('FOREIGN KEY (%s) REFERENCES %s(%s)', ours, parent,
+                        architect._tenant_columns(parent, link.confkey));
+    -- No name is in what follows, so that names cannot be taken for it.
+    tail text := regexp_replace(substr(old_definition, length(head) + 1), '^ MATCH FULL| NOT VALID$', '', 'g');
     tables record;
     new_definition text;
     new_name name;
@@ -263,14 +266,13 @@ BEGIN
         RETURN;
     END IF;
 
-    new_definition := format('FOREIGN KEY (%I, %s) REFERENCES %s(%I, %s', column_name, ours, parent, theirs.attname,
-                             substr(old_definition, length(head) + 1));
-    new_definition := regexp_replace(replace(new_definition, ' MATCH FULL', ''), ' NOT VALID$', '');
     IF link.confdelsetcols IS NULL THEN
         -- The tenant stays, whatever becomes of the row referred to.
-        new_definition := regexp_replace(new_definition, ' ON DELETE SET (NULL|DEFAULT)',
-                                         format(' ON DELETE SET \1 (%s)', replace(ours, '\', '\\')));
+        tail := regexp_replace(tail, ' ON DELETE SET (NULL|DEFAULT)',
+                               format(' ON DELETE SET \1 (%s)', replace(ours, '\', '\\')));
     END IF;
+    new_definition := format('FOREIGN KEY (%I, %s) REFERENCES %s(%I, %s)%s', column_name, ours, parent, theirs.attname,
+                             architect._tenant_columns(parent, link.confkey), tail);
 
     IF NOT tables.has_key THEN
         new_name := architect._tenant_free_name(tables.parent_schema, tables.parent_name || '_tenant_key');
