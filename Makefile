@@ -77,7 +77,8 @@ OBJS = \
 	src/tenant/trial_copy.o \
 	src/tenant/trial_made.o \
 	src/tenant/trial_path.o \
-	src/tenant/trial_row.o
+	src/tenant/trial_row.o \
+	src/tenant/wrap.o
 
 OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 

@@ -1,15 +1,26 @@
 -- tenant: findings about what reads with its owner's rights: views, materialized views, functions.
 
+CREATE OR REPLACE FUNCTION architect.tenant_reads(query pg_node_tree)
+    RETURNS regclass[]
+    LANGUAGE C STABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'architect_tenant_reads';
+COMMENT ON FUNCTION architect.tenant_reads(pg_node_tree) IS
+'tables and views that a view''s rule or a function''s parsed body reads or writes
+SELECT ev_class::regclass, architect.tenant_reads(ev_action) FROM pg_rewrite WHERE ev_class >= 16384;';
+
 -- Which views read which protected tables: by themselves (direct), or through other views.
 CREATE OR REPLACE VIEW architect._tenant_readers WITH (security_invoker = true) AS
     WITH RECURSIVE tenant AS MATERIALIZED (
         SELECT * FROM architect._tenant_relations AS relation WHERE relation.secured OR relation.registered
     ), reads AS MATERIALIZED (
-        SELECT DISTINCT rule.ev_class AS reader, dependency.refobjid AS relid
+        SELECT DISTINCT rule.ev_class AS reader, read.relid::oid AS relid
         FROM pg_rewrite AS rule
-        JOIN pg_depend AS dependency
-          ON dependency.classid = 'pg_rewrite'::regclass AND dependency.objid = rule.oid
-         AND dependency.refclassid = 'pg_class'::regclass AND dependency.refobjid <> rule.ev_class
+        JOIN pg_class AS class ON class.oid = rule.ev_class AND class.relkind IN ('v', 'm')
+        JOIN pg_namespace AS namespace
+          ON namespace.oid = class.relnamespace
+         AND namespace.nspname NOT IN ('pg_catalog', 'information_schema', 'architect')
+        CROSS JOIN LATERAL unnest(architect.tenant_reads(rule.ev_action)) AS read (relid)
+        WHERE read.relid <> rule.ev_class
     ), reach (reader, relid, direct) AS (
         SELECT reads.reader, tenant.relid, true
         FROM reads
@@ -31,7 +42,7 @@ CREATE OR REPLACE VIEW architect._tenant_readers WITH (security_invoker = true) 
            bool_or(reach.direct) AS direct
     FROM reach
     JOIN tenant ON tenant.relid = reach.relid
-    JOIN pg_class AS class ON class.oid = reach.reader AND class.relkind IN ('v', 'm')
+    JOIN pg_class AS class ON class.oid = reach.reader
     JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
     GROUP BY class.oid, namespace.nspname, tenant.relid;
 GRANT SELECT ON architect._tenant_readers TO PUBLIC;
@@ -71,10 +82,11 @@ CREATE OR REPLACE VIEW architect._tenant_findings_owner WITH (security_invoker =
     ), reads AS (
         SELECT word.oid, named.relid FROM word JOIN named ON named.relname = word.word
         UNION
-        SELECT dependency.objid, named.relid
-        FROM pg_depend AS dependency
-        JOIN named ON named.named = dependency.refobjid
-        WHERE dependency.classid = 'pg_proc'::regclass AND dependency.refclassid = 'pg_class'::regclass
+        SELECT proc.oid, named.relid
+        FROM pg_proc AS proc
+        CROSS JOIN LATERAL unnest(architect.tenant_reads(proc.prosqlbody)) AS read (relid)
+        JOIN named ON named.named = read.relid
+        WHERE proc.prosecdef
     )
     SELECT 'view_as_owner' AS rule, CASE WHEN exempt.role IS NULL THEN 'hint' ELSE 'critical' END AS severity,
            reader.relid::regclass AS relation, reader.name AS object,

@@ -1,9 +1,16 @@
 -- tenant: findings about what the policies say, by their parsed expressions.
 
+CREATE OR REPLACE FUNCTION architect.tenant_expression_wrapped(expression pg_node_tree, target oid)
+    RETURNS text
+    LANGUAGE C STABLE STRICT PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'architect_tenant_expression_wrapped';
+COMMENT ON FUNCTION architect.tenant_expression_wrapped(pg_node_tree, oid) IS
+'text of a policy''s expression, written so that settings are read once a query and not once a row
+SELECT polname, architect.tenant_expression_wrapped(polqual, polrelid) FROM pg_policy;';
+
 -- One row a clause that is there: USING or WITH CHECK.
 CREATE OR REPLACE VIEW architect._tenant_clauses WITH (security_invoker = true) AS
     SELECT tenant.relid,
-           tenant.name,
            tenant.predicate,
            policy.oid,
            policy.polname,
@@ -11,13 +18,14 @@ CREATE OR REPLACE VIEW architect._tenant_clauses WITH (security_invoker = true) 
            policy.polpermissive,
            policy.polroles,
            policy.polwithcheck IS NOT NULL AS has_check,
+           format('ALTER POLICY %I ON %s', policy.polname, tenant.name) AS alter,
            clause.side,
            clause.expression,
            said.*
     FROM architect._tenant_relations AS tenant
     JOIN pg_policy AS policy ON policy.polrelid = tenant.relid
     CROSS JOIN LATERAL (
-        VALUES ('using', policy.polqual), ('check', policy.polwithcheck)
+        VALUES ('USING', policy.polqual), ('WITH CHECK', policy.polwithcheck)
     ) AS clause (side, expression)
     CROSS JOIN LATERAL architect.tenant_expression(clause.expression, tenant.attnum) AS said
     WHERE tenant.secured
@@ -26,96 +34,121 @@ GRANT SELECT ON architect._tenant_clauses TO PUBLIC;
 COMMENT ON VIEW architect._tenant_clauses IS
     'clauses of the policies of tables that have the tenant column, and what they say of it';
 
--- What is open: of each permissive policy, the side (USING or WITH CHECK) and the commands
--- that neither it nor a restrictive policy for the same roles confines to the tenant.
--- WITH CHECK that is not there is USING; where neither is, nothing is let through.
-CREATE OR REPLACE VIEW architect._tenant_open_policies WITH (security_invoker = true) AS
-    WITH clause AS MATERIALIZED (
-        SELECT said.*, command.cmd, asked.side AS asked
-        FROM architect._tenant_clauses AS said
-        CROSS JOIN unnest('{r,a,w,d}'::"char"[]) AS command (cmd)
-        CROSS JOIN unnest('{using,check}'::text[]) AS asked (side)
-        WHERE said.polcmd IN ('*', command.cmd)
-          AND (asked.side = 'using' AND command.cmd <> 'a' OR asked.side = 'check' AND command.cmd IN ('a', 'w'))
-          AND said.side = CASE WHEN said.has_check THEN asked.side ELSE 'using' END
-    ), judged AS (
-        SELECT clause.oid, clause.asked, clause.always_true, clause.compares_tenant,
-               clause.shows_others AND NOT EXISTS (
-                   SELECT FROM clause AS floor
-                   WHERE floor.relid = clause.relid AND floor.cmd = clause.cmd AND floor.asked = clause.asked
-                     AND NOT floor.polpermissive AND NOT floor.shows_others
-                     AND (floor.polroles = '{0}' OR floor.polroles @> clause.polroles)) AS shows_others,
-               clause.opens_unset AND NOT EXISTS (
-                   SELECT FROM clause AS floor
-                   WHERE floor.relid = clause.relid AND floor.cmd = clause.cmd AND floor.asked = clause.asked
-                     AND NOT floor.polpermissive AND NOT floor.shows_others AND NOT floor.opens_unset
-                     AND (floor.polroles = '{0}' OR floor.polroles @> clause.polroles)) AS opens_unset
-        FROM clause
-        WHERE clause.polpermissive AND (clause.shows_others OR clause.opens_unset)
-    )
-    SELECT policy.polrelid AS relid, policy.polname,
-           pg_get_expr(policy.polqual, policy.polrelid, true) AS using_text,
-           pg_get_expr(policy.polwithcheck, policy.polrelid, true) AS check_text,
-           bool_or(judged.asked = 'using' AND judged.shows_others) AS using_shows,
-           bool_or(judged.asked = 'using' AND judged.always_true) AS using_always,
-           bool_or(judged.asked = 'using' AND judged.compares_tenant) AS using_compares,
-           bool_or(judged.asked = 'using' AND judged.opens_unset) AS using_unset,
-           bool_or(judged.asked = 'check' AND judged.shows_others) AS check_shows,
-           bool_or(judged.asked = 'check' AND judged.opens_unset) AS check_unset
-    FROM judged
-    JOIN pg_policy AS policy ON policy.oid = judged.oid
-    WHERE judged.shows_others OR judged.opens_unset
-    GROUP BY policy.oid, policy.polrelid, policy.polname, using_text, check_text;
-GRANT SELECT ON architect._tenant_open_policies TO PUBLIC;
-COMMENT ON VIEW architect._tenant_open_policies IS
-    'permissive policies that are not confined to the tenant, and by what';
-
+-- judged: which commands of which permissive policies neither they nor a restrictive
+-- policy for the same roles confine to the tenant.  WITH CHECK that is not there is
+-- USING; where neither is, nothing is let through.
 CREATE OR REPLACE VIEW architect._tenant_findings_policy WITH (security_invoker = true) AS
-    WITH open AS MATERIALIZED (
-        SELECT opened.*,
-               tenant.predicate,
-               format('ALTER POLICY %I ON %s', opened.polname, tenant.name) AS alter,
-               format('((%s) AND (%s))', opened.using_text, tenant.predicate) AS using_fix,
-               format('((%s) AND (%s))', coalesce(opened.check_text, opened.using_text), tenant.predicate)
-                   AS check_fix
-        FROM architect._tenant_open_policies AS opened
-        JOIN architect._tenant_relations AS tenant ON tenant.relid = opened.relid
+    WITH clause AS MATERIALIZED (
+        SELECT * FROM architect._tenant_clauses
+    ), asked AS MATERIALIZED (
+        SELECT clause.relid, clause.oid, clause.polpermissive, clause.polroles, clause.always_true,
+               clause.compares_tenant, clause.shows_others, clause.opens_unset, command.cmd, command.side
+        FROM clause
+        JOIN (VALUES ('r', 'USING'), ('w', 'USING'), ('d', 'USING'), ('a', 'WITH CHECK'), ('w', 'WITH CHECK'))
+             AS command (cmd, side)
+          ON clause.polcmd IN ('*', command.cmd::"char")
+         AND clause.side = CASE WHEN clause.has_check THEN command.side ELSE 'USING' END
+    ), judged AS (
+        SELECT asked.oid, asked.side, asked.always_true, asked.compares_tenant,
+               asked.shows_others AND NOT EXISTS (
+                   SELECT FROM asked AS floor
+                   WHERE floor.relid = asked.relid AND floor.cmd = asked.cmd AND floor.side = asked.side
+                     AND NOT floor.polpermissive AND NOT floor.shows_others
+                     AND (floor.polroles = '{0}' OR floor.polroles @> asked.polroles)) AS shows_others,
+               asked.opens_unset AND NOT EXISTS (
+                   SELECT FROM asked AS floor
+                   WHERE floor.relid = asked.relid AND floor.cmd = asked.cmd AND floor.side = asked.side
+                     AND NOT floor.polpermissive AND NOT floor.shows_others AND NOT floor.opens_unset
+                     AND (floor.polroles = '{0}' OR floor.polroles @> asked.polroles)) AS opens_unset
+        FROM asked
+        WHERE asked.polpermissive AND (asked.shows_others OR asked.opens_unset)
+    ), open AS MATERIALIZED (
+        SELECT judged.oid,
+               bool_or(judged.side = 'USING' AND judged.shows_others) AS using_shows,
+               bool_or(judged.side = 'USING' AND judged.always_true) AS using_always,
+               bool_or(judged.side = 'USING' AND judged.compares_tenant) AS using_compares,
+               bool_or(judged.side = 'USING' AND judged.opens_unset) AS using_unset,
+               bool_or(judged.side = 'WITH CHECK' AND judged.shows_others) AS check_shows,
+               bool_or(judged.side = 'WITH CHECK' AND judged.opens_unset) AS check_unset
+        FROM judged
+        WHERE judged.shows_others OR judged.opens_unset
+        GROUP BY judged.oid
+    ), rule AS (
+        SELECT CASE WHEN open.using_always THEN 'policy_always_true'
+                    WHEN open.using_compares THEN 'policy_partly_open'
+                    ELSE 'policy_without_tenant' END AS rule,
+               CASE WHEN open.using_compares AND NOT open.using_always THEN 'warning' ELSE 'critical' END AS severity,
+               open.oid, 'USING' AS side, 'USING' AS fixed,
+               CASE WHEN open.using_always THEN 'is true for the rows of every other tenant.'
+                    WHEN open.using_compares
+                        THEN 'can be true in another way than by the row being the tenant''s.'
+                    ELSE 'does not ask whose row it is.' END AS detail,
+               CASE WHEN open.using_always THEN 'tenant' ELSE 'and tenant' END AS fix
+        FROM open
+        WHERE open.using_shows
+        UNION ALL
+        SELECT 'check_without_tenant', 'critical', open.oid,
+               CASE WHEN policy.polwithcheck IS NULL THEN 'USING' ELSE 'WITH CHECK' END, 'WITH CHECK',
+               'lets a row of another tenant be written.', 'and tenant'
+        FROM open
+        JOIN pg_policy AS policy ON policy.oid = open.oid
+        WHERE open.check_shows AND (policy.polwithcheck IS NOT NULL OR NOT open.using_shows)
+        UNION ALL
+        SELECT 'unset_opens', 'critical', open.oid, said.side, said.side,
+               'is true for rows of all tenants as long as no tenant is set.', 'and tenant'
+        FROM open
+        JOIN clause AS said
+          ON said.oid = open.oid AND said.opens_unset
+         AND CASE said.side WHEN 'USING' THEN open.using_unset OR (open.check_unset AND NOT said.has_check)
+                            ELSE open.check_unset END
+        UNION ALL
+        SELECT 'immutable_function', 'critical', said.oid, said.side, said.side,
+               format('calls %s, which says that it is IMMUTABLE: a plan that is kept keeps its result, '
+                      'and so the tenant for whom it was made.', said.immutable_functions::text), 'immutable'
+        FROM clause AS said
+        WHERE said.immutable_functions IS NOT NULL
+        UNION ALL
+        SELECT 'volatile_function', 'performance', said.oid, said.side, said.side,
+               format('calls %s, which is VOLATILE: it is run for every row, and no index helps.',
+                      said.volatile_functions::text), 'volatile'
+        FROM clause AS said
+        WHERE said.volatile_functions IS NOT NULL
+        UNION ALL
+        SELECT 'bare_setting', 'performance', said.oid, said.side, said.side,
+               'reads and casts a setting again for every row.', 'wrapped'
+        FROM clause AS said
+        WHERE said.bare_setting
+        UNION ALL
+        SELECT 'policy_subselect', 'warning', said.oid, said.side, said.side,
+               format('reads %s, whose rows may be changed while the policy is asked: a row can be seen, or '
+                      'written, by rights that are gone already.', said.tables::text), 'tenant'
+        FROM clause AS said
+        WHERE said.tables IS NOT NULL
     )
-    SELECT 'policy_always_true' AS rule, 'critical' AS severity, open.relid::regclass AS relation,
-           open.polname::text AS object,
-           format('USING (%s) is true for the rows of every other tenant.', open.using_text) AS detail,
-           format('%s USING (%s);', open.alter, open.predicate) AS fix
-    FROM open
-    WHERE open.using_shows AND open.using_always
-    UNION ALL
-    SELECT 'policy_without_tenant', 'critical', open.relid::regclass, open.polname,
-           format('USING (%s) does not ask whose row it is.', open.using_text),
-           format('%s USING %s;', open.alter, open.using_fix)
-    FROM open
-    WHERE open.using_shows AND NOT open.using_always AND NOT open.using_compares
-    UNION ALL
-    SELECT 'policy_partly_open', 'warning', open.relid::regclass, open.polname,
-           format('USING (%s) has another way to be true than that the row is the tenant''s.', open.using_text),
-           format('%s USING %s;', open.alter, open.using_fix)
-    FROM open
-    WHERE open.using_shows AND NOT open.using_always AND open.using_compares
-    UNION ALL
-    SELECT 'check_without_tenant', 'critical', open.relid::regclass, open.polname,
-           format('WITH CHECK (%s) lets a row of another tenant be written.',
-                  coalesce(open.check_text, open.using_text)),
-           format('%s WITH CHECK %s;', open.alter, open.check_fix)
-    FROM open
-    WHERE open.check_shows AND (open.check_text IS NOT NULL OR NOT open.using_shows)
-    UNION ALL
-    SELECT 'unset_opens', 'critical', open.relid::regclass, open.polname,
-           format('%s is true for rows of all tenants as long as no tenant is set.',
-                  CASE WHEN open.using_unset THEN format('USING (%s)', open.using_text)
-                       ELSE format('WITH CHECK (%s)', open.check_text) END),
-           concat(open.alter,
-                  CASE WHEN open.using_unset THEN ' USING ' || open.using_fix END,
-                  CASE WHEN open.check_unset AND open.check_text IS NOT NULL
-                       THEN ' WITH CHECK ' || open.check_fix END, ';')
-    FROM open
-    WHERE open.using_unset OR open.check_unset;
+    SELECT rule.rule, rule.severity, clause.relid::regclass AS relation, clause.polname::text AS object,
+           format('%s (%s) %s', clause.side, pg_get_expr(clause.expression, clause.relid, true), rule.detail) AS detail,
+           CASE
+               WHEN rule.fix = 'and tenant'
+                   THEN format('%s %s ((%s) AND (%s));', clause.alter, rule.fixed,
+                               pg_get_expr(clause.expression, clause.relid, true), clause.predicate)
+               WHEN rule.fix = 'wrapped'
+                   THEN format('%s %s (%s);', clause.alter, rule.fixed,
+                               architect.tenant_expression_wrapped(clause.expression, clause.relid))
+               WHEN rule.fix = 'immutable' OR (rule.fix = 'volatile' AND users.only)
+                   THEN (SELECT string_agg(format('ALTER FUNCTION %I.%I(%s) STABLE;', namespace.nspname, proc.proname,
+                                                  pg_get_function_identity_arguments(proc.oid)), ' ')
+                         FROM pg_proc AS proc
+                         JOIN pg_namespace AS namespace ON namespace.oid = proc.pronamespace
+                         WHERE proc.oid = ANY (CASE rule.fix WHEN 'immutable' THEN clause.immutable_functions
+                                                             ELSE clause.volatile_functions END::oid[]))
+               ELSE format('%s %s (%s);', clause.alter, rule.fixed, clause.predicate)
+           END AS fix
+    FROM rule
+    JOIN clause ON clause.oid = rule.oid AND clause.side = rule.side
+    CROSS JOIN LATERAL (
+        -- The server's own functions stay what they are.
+        SELECT bool_and(called.function::oid >= 16384) AS only
+        FROM unnest(clause.volatile_functions) AS called (function)
+    ) AS users;
 GRANT SELECT ON architect._tenant_findings_policy TO PUBLIC;
-COMMENT ON VIEW architect._tenant_findings_policy IS 'findings about which rows the policies let through';
+COMMENT ON VIEW architect._tenant_findings_policy IS 'findings about what policies say';

@@ -7,7 +7,10 @@ CREATE OR REPLACE VIEW architect.tenant_findings WITH (security_invoker = true) 
           UNION ALL SELECT * FROM architect._tenant_findings_grant
           UNION ALL SELECT * FROM architect._tenant_findings_role
           UNION ALL SELECT * FROM architect._tenant_findings_publication
-          UNION ALL SELECT * FROM architect._tenant_findings_owner) AS finding
+          UNION ALL SELECT * FROM architect._tenant_findings_owner
+          UNION ALL SELECT * FROM architect._tenant_findings_column
+          UNION ALL SELECT * FROM architect._tenant_findings_key
+          UNION ALL SELECT * FROM architect._tenant_findings_index) AS finding
     ORDER BY array_position('{critical,warning,performance,hint}', finding.severity),
              finding.rule COLLATE "C", finding.relation::text COLLATE "C", finding.object COLLATE "C";
 GRANT SELECT ON architect.tenant_findings TO PUBLIC;

@@ -19,14 +19,17 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
 #include "core/core.h"
 #include "tenant/expression.h"
+#include "tenant/tenant.h"
 
 PG_FUNCTION_INFO_V1(architect_tenant_expression);
+PG_FUNCTION_INFO_V1(architect_tenant_reads);
 
 /* The columns of architect.tenant_expression. */
 enum
@@ -54,6 +57,20 @@ typedef struct Facts
 	List	   *definer;
 	List	   *tables;			/* that sub-selects read */
 } Facts;
+
+static char *tenant_column;
+
+/*
+ * The view reads the setting by its name, so that it works before the library is loaded.
+ */
+void
+architect_tenant_findings_init(void)
+{
+	DefineCustomStringVariable("architect.tenant_column",
+							   "Column by which tenant_findings knows a table of several tenants.",
+							   "It counts for tables that tenant_enable has not protected.",
+							   &tenant_column, "tenant_id", PGC_USERSET, 0, NULL, NULL, NULL);
+}
 
 /*
  * Notes what the function is; never stops the walk.
@@ -202,4 +219,22 @@ architect_tenant_expression(PG_FUNCTION_ARGS)
 	values[FACT_TABLES] = oids_or_null(facts.tables, REGCLASSOID, &nulls[FACT_TABLES]);
 
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/*
+ * architect.tenant_reads(query pg_node_tree): the tables and views that a view's rule or
+ * a function's parsed body reads or writes, as opposed to those that it merely names.
+ */
+Datum
+architect_tenant_reads(PG_FUNCTION_ARGS)
+{
+	Facts		facts = {0};
+	Datum		tables;
+	bool		isnull;
+
+	note_facts(stringToNode(TextDatumGetCString(PG_GETARG_DATUM(0))), &facts);
+	tables = oids_or_null(facts.tables, REGCLASSOID, &isnull);
+	if (isnull)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(tables);
 }

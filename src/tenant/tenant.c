@@ -13,6 +13,7 @@ architect_tenant_init(void)
 	architect_tenant_source_init();
 	architect_tenant_context_init();
 	architect_tenant_cross_init();
+	architect_tenant_findings_init();
 	architect_tenant_guard_init();
 	architect_tenant_follow_init();
 	architect_tenant_token_init();

@@ -60,4 +60,7 @@ extern void architect_tenant_follow_init(void);
 /* guard.c */
 extern void architect_tenant_guard_init(void);
 
+/* expression.c */
+extern void architect_tenant_findings_init(void);
+
 #endif							/* ARCHITECT_TENANT_H */
