@@ -95,20 +95,34 @@ SELECT find.close('no_policy', 'find.doc');
 SELECT * FROM find.findings;
 DROP TABLE find.doc;
 
--- A partition or child is asked for its own policies when it is named itself.
-CREATE TABLE find.year_2026 PARTITION OF find.year FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
-CREATE TABLE find.child () INHERITS (find.well);
-INSERT INTO find.year_2026 VALUES (1, '2026-01-01');
+-- A partition or child is asked for its own policies when it is named itself.  Those of a table that
+-- tenant_enable protects get theirs when they are made.
+CREATE TABLE find.month (tenant_id integer NOT NULL, at date) PARTITION BY RANGE (at);
+CREATE TABLE find.month_1 PARTITION OF find.month FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE INDEX ON find.month (tenant_id);
+CREATE TABLE find.parent (tenant_id integer PRIMARY KEY);
+CREATE TABLE find.child () INHERITS (find.parent);
+DO $$
+DECLARE
+    parent regclass;
+BEGIN
+    FOREACH parent IN ARRAY '{find.month,find.parent}'::regclass[] LOOP
+        EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', parent);
+        EXECUTE format('CREATE POLICY own ON %s USING (tenant_id = architect.tenant_bigint())', parent);
+    END LOOP;
+END
+$$;
+INSERT INTO find.month_1 VALUES (1, '2026-01-01');
 SELECT * FROM find.findings;
 SET SESSION AUTHORIZATION regress_find_app;
-SELECT (SELECT count(*) FROM find.year) AS parent, (SELECT count(*) FROM find.year_2026) AS partition;
+SELECT (SELECT count(*) FROM find.month) AS parent, (SELECT count(*) FROM find.month_1) AS partition;
 SET SESSION AUTHORIZATION regress_find_owner;
-SELECT find.close('child_unprotected', 'find.year_2026'), find.close('child_unprotected', 'find.child');
+SELECT find.close('child_unprotected', 'find.month_1'), find.close('child_unprotected', 'find.child');
 SET SESSION AUTHORIZATION regress_find_app;
-SELECT count(*) AS partition FROM find.year_2026;
+SELECT count(*) AS partition FROM find.month_1;
 BEGIN;
 SELECT architect.tenant_set(1);
-SELECT count(*) AS parent FROM find.year;
+SELECT count(*) AS parent FROM find.month;
 COMMIT;
 SET SESSION AUTHORIZATION regress_find_owner;
 -- Closed to all is right for a partition; the child still has no index of its own.
@@ -117,7 +131,9 @@ SELECT * FROM find.findings;
 ALTER TABLE find.child DISABLE ROW LEVEL SECURITY;
 REVOKE ALL ON find.child FROM regress_find_app;
 SELECT * FROM find.findings WHERE rule = 'child_unprotected';
-DROP TABLE find.child, find.year;
+CREATE TABLE find.year_2026 PARTITION OF find.year FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+SELECT * FROM find.findings WHERE relation = 'find.year_2026'::regclass;
+DROP TABLE find.child, find.parent, find.month, find.year;
 
 -- A foreign table cannot have it.
 RESET SESSION AUTHORIZATION;

@@ -39,7 +39,7 @@ CREATE OR REPLACE VIEW architect._tenant_findings_grant WITH (security_invoker =
     UNION ALL
     SELECT 'sequence_grant', 'warning', sequence.relid::regclass,
            format('%s: %s', sequence.name, role.name),
-           format('%s can %s the sequence that all tenants share, and so how many rows they add.',
+           format('All tenants share the sequence; %s can %s it, and so learn how many rows the others add.',
                   role.name, string_agg(CASE entry.privilege_type WHEN 'UPDATE' THEN 'set' ELSE 'read' END, ' and '
                                         ORDER BY entry.privilege_type)),
            format('REVOKE SELECT, UPDATE ON SEQUENCE %s FROM %s CASCADE;', sequence.name, role.name)
@@ -113,7 +113,7 @@ CREATE OR REPLACE VIEW architect._tenant_findings_publication WITH (security_inv
     WHERE coalesce(said.shows_others, true)
     UNION ALL
     SELECT 'publication', 'warning', NULL, publication.pubname,
-           format('It carries all of schema %I, and so the rows of all tenants of %s tables, to its subscribers.',
+           format('It carries schema %I, and so the rows of all tenants, to its subscribers. Tables: %s.',
                   namespace.nspname, carried.tables),
            format('ALTER PUBLICATION %I DROP TABLES IN SCHEMA %I;', publication.pubname, namespace.nspname)
     FROM pg_publication_namespace AS published
@@ -123,7 +123,7 @@ CREATE OR REPLACE VIEW architect._tenant_findings_publication WITH (security_inv
       ON carried.relnamespace = published.pnnspid
     UNION ALL
     SELECT 'publication', 'warning', NULL, publication.pubname,
-           format('It carries all tables, and so the rows of all tenants of %s tables, to its subscribers.',
+           format('It carries all tables, and so the rows of all tenants, to its subscribers. Tables: %s.',
                   carried.tables),
            format('DROP PUBLICATION %I;', publication.pubname)
     FROM pg_publication AS publication

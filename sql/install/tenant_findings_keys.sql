@@ -161,7 +161,8 @@ CREATE OR REPLACE VIEW architect._tenant_findings_key WITH (security_invoker = t
            CASE WHEN guessed.easily THEN 'warning' ELSE 'hint' END AS severity,
            bare.relid::regclass AS relation, bare.relname::text AS object,
            'It is unique across tenants, so that an INSERT that fails tells that another tenant has the value.'
-               AS detail,
+           || CASE WHEN refers.all_have_tenant THEN ''
+                   ELSE ' A foreign key of a table without the tenant column needs it.' END AS detail,
            CASE
                WHEN NOT refers.all_have_tenant THEN NULL
                WHEN bare.constraint_oid IS NULL AND bare.index_rest IS NULL THEN NULL
@@ -228,10 +229,10 @@ CREATE OR REPLACE VIEW architect._tenant_findings_index WITH (security_invoker =
     )
     SELECT 'index_not_leakproof' AS rule, 'performance' AS severity, part.relid::regclass AS relation,
            part.relname::text AS object,
-           format('Under row-level security a condition on %s does not use it, as %s is not leakproof%s.',
+           format('Under row-level security a condition on %s does not use it, as %s%s.',
                   pg_get_indexdef(part.indexrelid, part.number + 1, true),
-                  CASE WHEN usable.amopfamily IS NULL THEN format('no operator of %I', class.opcname)
-                       ELSE 'that expression' END,
+                  CASE WHEN usable.amopfamily IS NULL THEN format('%I has no operator that is leakproof', class.opcname)
+                       ELSE 'that expression is not leakproof' END,
                   CASE WHEN part.amname = 'btree' THEN '; it can still give an order' END) AS detail,
            concat(CASE WHEN part.indkey[0] = part.attnum
                        THEN format('CREATE INDEX ON %s (%I); ', part.name, part.column_name) END,

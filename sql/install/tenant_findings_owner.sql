@@ -66,7 +66,7 @@ CREATE OR REPLACE VIEW architect._tenant_findings_owner WITH (security_invoker =
         SELECT * FROM architect._tenant_exempt
     ), word AS MATERIALIZED (
         -- What a function names, its comments left out; a body that was parsed has dependencies instead.
-        SELECT DISTINCT proc.oid, CASE found.word[1] WHEN '' THEN found.word[2] ELSE lower(found.word[1]) END AS word
+        SELECT DISTINCT proc.oid, coalesce(lower(found.word[1]), found.word[2]) AS word
         FROM pg_proc AS proc
         JOIN pg_language AS language ON language.oid = proc.prolang AND language.lanname NOT IN ('internal', 'c')
         CROSS JOIN LATERAL regexp_matches(

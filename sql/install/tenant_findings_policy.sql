@@ -103,14 +103,15 @@ CREATE OR REPLACE VIEW architect._tenant_findings_policy WITH (security_invoker 
                             ELSE open.check_unset END
         UNION ALL
         SELECT 'immutable_function', 'critical', said.oid, said.side, said.side,
-               format('calls %s, which says that it is IMMUTABLE: a plan that is kept keeps its result, '
-                      'and so the tenant for whom it was made.', said.immutable_functions::text), 'immutable'
+               format('calls %s, IMMUTABLE by its own word: a plan that is kept keeps its result, '
+                      'and so the tenant for whom it was made.', array_to_string(said.immutable_functions, ', ')),
+               'immutable'
         FROM clause AS said
         WHERE said.immutable_functions IS NOT NULL
         UNION ALL
         SELECT 'volatile_function', 'performance', said.oid, said.side, said.side,
-               format('calls %s, which is VOLATILE: it is run for every row, and no index helps.',
-                      said.volatile_functions::text), 'volatile'
+               format('calls %s, VOLATILE: it is run for every row, and no index helps.',
+                      array_to_string(said.volatile_functions, ', ')), 'volatile'
         FROM clause AS said
         WHERE said.volatile_functions IS NOT NULL
         UNION ALL
@@ -121,7 +122,7 @@ CREATE OR REPLACE VIEW architect._tenant_findings_policy WITH (security_invoker 
         UNION ALL
         SELECT 'policy_subselect', 'warning', said.oid, said.side, said.side,
                format('reads %s, whose rows may be changed while the policy is asked: a row can be seen, or '
-                      'written, by rights that are gone already.', said.tables::text), 'tenant'
+                      'written, by rights that are gone already.', array_to_string(said.tables, ', ')), 'tenant'
         FROM clause AS said
         WHERE said.tables IS NOT NULL
     )
