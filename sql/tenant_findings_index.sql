@@ -1,6 +1,7 @@
 -- Findings about indexes that row-level security keeps from use.
 
 CREATE EXTENSION pg_architect;
+SET client_min_messages = warning;
 CREATE ROLE regress_find_app;
 CREATE SCHEMA find;
 GRANT USAGE ON SCHEMA find TO regress_find_app;

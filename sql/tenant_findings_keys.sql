@@ -1,6 +1,7 @@
 -- Findings about the tenant column and about keys that leave it out.
 
 CREATE EXTENSION pg_architect;
+SET client_min_messages = warning;
 CREATE ROLE regress_find_app;
 CREATE SCHEMA find;
 GRANT USAGE ON SCHEMA find TO regress_find_app;
