@@ -50,18 +50,16 @@ CREATE OR REPLACE VIEW architect._tenant_findings_policy WITH (security_invoker 
          AND clause.side = CASE WHEN clause.has_check THEN command.side ELSE 'USING' END
     ), judged AS (
         SELECT asked.oid, asked.side, asked.always_true, asked.compares_tenant,
-               asked.shows_others AND NOT EXISTS (
-                   SELECT FROM asked AS floor
-                   WHERE floor.relid = asked.relid AND floor.cmd = asked.cmd AND floor.side = asked.side
-                     AND NOT floor.polpermissive AND NOT floor.shows_others
-                     AND (floor.polroles = '{0}' OR floor.polroles @> asked.polroles)) AS shows_others,
-               asked.opens_unset AND NOT EXISTS (
-                   SELECT FROM asked AS floor
-                   WHERE floor.relid = asked.relid AND floor.cmd = asked.cmd AND floor.side = asked.side
-                     AND NOT floor.polpermissive AND NOT floor.shows_others AND NOT floor.opens_unset
-                     AND (floor.polroles = '{0}' OR floor.polroles @> asked.polroles)) AS opens_unset
+               asked.shows_others AND count(floor.oid) = 0 AS shows_others,
+               asked.opens_unset AND count(floor.oid) FILTER (WHERE NOT floor.opens_unset) = 0 AS opens_unset
         FROM asked
+        LEFT JOIN asked AS floor
+          ON floor.relid = asked.relid AND floor.cmd = asked.cmd AND floor.side = asked.side
+         AND NOT floor.polpermissive AND NOT floor.shows_others
+         AND (floor.polroles = '{0}' OR floor.polroles @> asked.polroles)
         WHERE asked.polpermissive AND (asked.shows_others OR asked.opens_unset)
+        GROUP BY asked.oid, asked.cmd, asked.side, asked.always_true, asked.compares_tenant,
+                 asked.shows_others, asked.opens_unset
     ), open AS MATERIALIZED (
         SELECT judged.oid,
                bool_or(judged.side = 'USING' AND judged.shows_others) AS using_shows,
