@@ -38,7 +38,8 @@ CREATE OR REPLACE VIEW architect.tenant_findings WITH (security_invoker = true) 
     SELECT finding.rule, finding.severity, finding.relation, finding.object, finding.detail, finding.fix
     FROM architect.tenant_find() AS finding
     ORDER BY array_position('{critical,warning,performance,hint}', finding.severity),
-             finding.rule COLLATE "C", finding.relation::text COLLATE "C", finding.object COLLATE "C";
+             finding.rule COLLATE "C", finding.relation::text COLLATE "C", finding.object COLLATE "C",
+             finding.detail COLLATE "C";
 GRANT SELECT ON architect.tenant_findings TO PUBLIC;
 COMMENT ON VIEW architect.tenant_findings IS
 'what is open or slow under row-level security by tenant: one row a hole, with the SQL that closes it
