@@ -101,6 +101,21 @@ owner('ALTER TABLE s.orders RENAME tenant_id TO client');
 is(as('app', "INSERT INTO s.orders VALUES (5, 'a', 1); SELECT count(*) FROM s.orders"), '1', 'a renamed column is followed');
 like(as('app', "INSERT INTO s.orders VALUES (6, 'b', 1)"), qr/violates row-level security/, 'for writes too');
 
+# Partitions are followed as well, and tables of a type; a table of somebody else is not.
+owner(<<'SQL');
+CREATE TYPE s.sort AS (id int, tenant_id text);
+CREATE TABLE s.typed OF s.sort (tenant_id NOT NULL);
+SELECT architect.tenant_enable('s.typed') \g /dev/null
+CREATE TABLE s.left_alone (id int, tenant_id text, client text);
+SELECT architect.tenant_enable('s.left_alone') \g /dev/null
+ALTER TABLE s.left_alone DROP COLUMN tenant_id CASCADE;
+ALTER TABLE s.parts RENAME tenant_id TO client;
+ALTER TYPE s.sort RENAME ATTRIBUTE tenant_id TO client CASCADE;
+SQL
+is(sql("SELECT string_agg(relation || ' ' || column_name, ', ' ORDER BY relation::text) FROM architect.tenant_registry"
+	. " WHERE relation::text ~ 'part|typed|left'"),
+	's.left_alone tenant_id, s.part_a client, s.part_b client, s.parts client, s.typed client', 'the tables of the command are');
+
 # Roles that the table was not protected for have policies of their own.
 owner(<<'SQL');
 CREATE TABLE s.tickets (id int PRIMARY KEY, tenant_id text NOT NULL);
