@@ -3,13 +3,16 @@
 CREATE OR REPLACE VIEW architect._tenant_findings_table WITH (security_invoker = true) AS
     WITH tenant AS MATERIALIZED (
         SELECT tenant.*,
-               EXISTS (SELECT FROM pg_policy AS policy WHERE policy.polrelid = tenant.relid) AS has_policy,
-               EXISTS (SELECT FROM pg_policy AS policy
-                       WHERE policy.polrelid = tenant.relid AND policy.polpermissive) AS has_permissive,
-               (SELECT string_agg(DISTINCT granted.role, ', ') FROM architect._tenant_grants AS granted
-                WHERE granted.relid = tenant.relid
-                  AND granted.privilege IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')) AS granted_to
+               policy.polrelid IS NOT NULL AS has_policy,
+               coalesce(policy.has_permissive, false) AS has_permissive,
+               granted.roles AS granted_to
         FROM architect._tenant_relations AS tenant
+        LEFT JOIN (SELECT polrelid, bool_or(polpermissive) AS has_permissive
+                   FROM pg_policy GROUP BY polrelid) AS policy ON policy.polrelid = tenant.relid
+        LEFT JOIN (SELECT relid, string_agg(DISTINCT role, ', ') AS roles
+                   FROM architect._tenant_grants
+                   WHERE privilege IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
+                   GROUP BY relid) AS granted ON granted.relid = tenant.relid
     ), child AS (
         -- Reached by its own name, a child is asked for its own policies alone.
         SELECT child.relid, min(parent.name) AS parent
