@@ -74,6 +74,12 @@ SELECT * FROM find.findings;
 ALTER POLICY own ON find.doc USING (tenant_id = find.same((SELECT find.me())) AND tenant_id <> upper('x'));
 SELECT * FROM find.findings;
 
+-- Whose policy it is does not run anything as who reads the findings.
+CREATE FUNCTION find.trap() RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+    $$BEGIN RAISE EXCEPTION 'run as %', current_user; END$$;
+ALTER POLICY own ON find.doc USING (tenant_id = find.trap() AND id = ANY (ARRAY[length(find.trap())]));
+SELECT rule, object FROM find.findings;
+
 -- VOLATILE is run for every row, and keeps indexes from use.
 ALTER FUNCTION find.me() VOLATILE;
 ALTER POLICY own ON find.doc USING (tenant_id = find.me());
