@@ -280,6 +280,11 @@ DECLARE
                                 WHERE attribute.attrelid = target
                                   AND attribute.attname = chosen
                                   AND NOT attribute.attisdropped);
+    is_nullable boolean := EXISTS (SELECT FROM pg_attribute AS attribute
+                                   WHERE attribute.attrelid = target
+                                     AND attribute.attname = chosen
+                                     AND NOT attribute.attisdropped
+                                     AND NOT attribute.attnotnull);
     kind text;
     member regclass;
 BEGIN
@@ -302,7 +307,9 @@ BEGIN
         JOIN pg_class AS class ON class.oid = tree.relation
         WHERE NOT class.relispartition OR tree.relation = target
     LOOP
-        RETURN QUERY SELECT * FROM architect._tenant_rules(member, chosen, coalesce(add_column, false), leave);
+        -- Children become NOT NULL with the table above them, and cease to be with it.
+        RETURN QUERY SELECT * FROM architect._tenant_rules(
+            member, chosen, coalesce(add_column, false) OR (is_nullable AND member <> target), leave);
     END LOOP;
 END
 $function$;

@@ -317,7 +317,7 @@ COMMENT ON FUNCTION architect._tenant_fix_reference(regclass, pg_constraint, nam
     'the steps that bring the tenant column into a foreign key';
 
 CREATE OR REPLACE FUNCTION architect._tenant_rules(
-        relation regclass, column_name name, is_filled boolean, leave boolean)
+        relation regclass, column_name name, becomes_not_null boolean, leave boolean)
     RETURNS SETOF architect._tenant_step
     LANGUAGE plpgsql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
@@ -338,7 +338,7 @@ BEGIN
     IF NOT FOUND THEN
         -- It is added by this plan, which knows more of the table when it has it.
         attribute.attnum := 0;
-    ELSIF NOT attribute.attnotnull AND NOT is_filled THEN
+    ELSIF NOT attribute.attnotnull AND NOT becomes_not_null THEN
         RETURN QUERY SELECT * FROM architect._tenant_not_null(relation, column_name, leave, 'not null');
     END IF;
 

@@ -370,8 +370,8 @@ static void
 follow_column(RenameStmt *rename)
 {
 	Oid			types[] = {NAMEOID, NAMEOID};
-	NameData	old_name;
-	NameData	new_name;
+	NameData	old_name = {0};
+	NameData	new_name = {0};
 	Datum		values[] = {NameGetDatum(&old_name), NameGetDatum(&new_name)};
 
 	if (rename->renameType != OBJECT_COLUMN && rename->renameType != OBJECT_ATTRIBUTE)
