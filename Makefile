@@ -11,6 +11,7 @@ PARTS = core audit tenant
 MODULE_big = $(EXTENSION)
 OBJS = \
 	src/pg_architect.o \
+	src/core/argument.o \
 	src/core/core.o \
 	src/core/relation.o \
 	src/audit/audit.o \

@@ -52,7 +52,12 @@ CREATE OR REPLACE FUNCTION architect.uninstall_plan()
     LANGUAGE sql STABLE PARALLEL SAFE
     SET search_path = pg_catalog, pg_temp
 AS $function$
-    WITH planned AS (
+    WITH caller AS (
+        SELECT used.classid, used.objid
+        FROM pg_depend AS used
+        JOIN pg_proc AS proc ON used.refclassid = 'pg_proc'::regclass AND proc.oid = used.refobjid
+        WHERE proc.pronamespace = 'architect'::regnamespace
+    ), planned AS (
         -- With the tables below it; their policies call functions of the extension.
         SELECT 0 AS phase,
                format('SELECT architect.tenant_disable(%L);', registered.relation::text) AS statement,
@@ -76,11 +81,7 @@ AS $function$
         WHERE NOT EXISTS (SELECT FROM architect.tenant_registry AS registered
                           WHERE registered.relation = policy.polrelid
                             AND policy.polname IN ('architect_tenant', 'architect_tenant_floor'))
-          AND EXISTS (SELECT FROM pg_depend AS used
-                      JOIN pg_proc AS proc ON used.refclassid = 'pg_proc'::regclass AND proc.oid = used.refobjid
-                      WHERE used.classid = 'pg_policy'::regclass
-                        AND used.objid = policy.oid
-                        AND proc.pronamespace = 'architect'::regnamespace)
+          AND ('pg_policy'::regclass, policy.oid) IN (SELECT caller.classid, caller.objid FROM caller)
         UNION ALL
         SELECT 1,
                format('ALTER TABLE %s ALTER COLUMN %I DROP DEFAULT;', attribute.attrelid::regclass, attribute.attname),
@@ -91,11 +92,7 @@ AS $function$
         FROM pg_attrdef AS value
         JOIN pg_attribute AS attribute ON attribute.attrelid = value.adrelid AND attribute.attnum = value.adnum
         JOIN pg_class AS class ON class.oid = value.adrelid AND class.relnamespace <> 'architect'::regnamespace
-        WHERE EXISTS (SELECT FROM pg_depend AS used
-                      JOIN pg_proc AS proc ON used.refclassid = 'pg_proc'::regclass AND proc.oid = used.refobjid
-                      WHERE used.classid = 'pg_attrdef'::regclass
-                        AND used.objid = value.oid
-                        AND proc.pronamespace = 'architect'::regnamespace)
+        WHERE ('pg_attrdef'::regclass, value.oid) IN (SELECT caller.classid, caller.objid FROM caller)
         UNION ALL
         SELECT 1,
                format('DROP TRIGGER %I ON %s;', trigger.tgname, trigger.tgrelid::regclass),

@@ -63,13 +63,11 @@ CREATE FUNCTION architect._tenant_guard()
     AS 'MODULE_PATHNAME', 'architect_tenant_guard';
 REVOKE ALL ON FUNCTION architect._tenant_guard() FROM PUBLIC;
 COMMENT ON FUNCTION architect._tenant_guard() IS
-    'refuses to take row-level security from a registered table, and follows its column';
+    'refuses to take row-level security from a registered table';
 
 CREATE EVENT TRIGGER architect_tenant_guard
     ON ddl_command_end
-    WHEN TAG IN ('ALTER TABLE', 'ALTER TYPE',
-                 -- The server lets these rename a column of a table, too.
-                 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER INDEX')
+    WHEN TAG IN ('ALTER TABLE')
     EXECUTE FUNCTION architect._tenant_guard();
 ALTER EVENT TRIGGER architect_tenant_guard ENABLE ALWAYS;
 
@@ -108,7 +106,9 @@ COMMENT ON FUNCTION architect._tenant_follow_drops() IS
 CREATE EVENT TRIGGER architect_tenant_follow_changes
     ON ddl_command_end
     WHEN TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA',
-                 'ALTER TABLE', 'ALTER SCHEMA')
+                 'ALTER TABLE', 'ALTER SCHEMA', 'ALTER TYPE',
+                 -- The server lets these rename a column of a table, too.
+                 'ALTER VIEW', 'ALTER MATERIALIZED VIEW', 'ALTER FOREIGN TABLE', 'ALTER INDEX')
     EXECUTE FUNCTION architect._tenant_follow_changes();
 CREATE EVENT TRIGGER architect_tenant_follow_drops
     ON sql_drop

@@ -63,6 +63,21 @@ REVOKE ALL ON FUNCTION architect._tenant_note_schema(regnamespace, oid, name, na
 COMMENT ON FUNCTION architect._tenant_note_schema(regnamespace, oid, name, name[]) IS
     'remembers an enabled schema, or forgets it where there is no column; raises unless the caller owns it';
 
+CREATE OR REPLACE FUNCTION architect._tenant_not_owned(target regclass, caller oid)
+    RETURNS regclass
+    LANGUAGE sql STABLE PARALLEL SAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    SELECT tree.relation
+    FROM architect._tenant_tree(target) AS tree (relation)
+    JOIN pg_class AS member ON member.oid = tree.relation
+    WHERE NOT pg_has_role(caller, member.relowner, 'USAGE')
+    LIMIT 1
+$function$;
+REVOKE ALL ON FUNCTION architect._tenant_not_owned(regclass, oid) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_not_owned(regclass, oid) IS
+    'the table, or one below it, that the caller does not own; NULL: none';
+
 CREATE OR REPLACE FUNCTION architect._tenant_schema(schema regnamespace, caller oid, tenant_column name)
     RETURNS TABLE (relation oid, result text, detail text)
     LANGUAGE sql STABLE STRICT PARALLEL SAFE
@@ -88,12 +103,7 @@ AS $function$
      AND attribute.attname = tenant_column
      AND attribute.attnum > 0
      AND NOT attribute.attisdropped
-    LEFT JOIN LATERAL (
-        SELECT tree.relation
-        FROM architect._tenant_tree(class.oid) AS tree (relation)
-        JOIN pg_class AS member ON member.oid = tree.relation
-        WHERE NOT pg_has_role(caller, member.relowner, 'USAGE')
-        LIMIT 1) AS other ON true
+    CROSS JOIN architect._tenant_not_owned(class.oid, caller) AS other (relation)
     WHERE class.relnamespace = schema
       AND class.relkind IN ('r', 'p', 'f', 'm')
       AND (class.relkind <> 'm' OR attribute.attname IS NOT NULL)
@@ -125,12 +135,7 @@ AS $function$
            END
     FROM architect.tenant_registry AS registered
     JOIN pg_class AS class ON class.oid = registered.relation AND class.relnamespace = schema
-    LEFT JOIN LATERAL (
-        SELECT tree.relation
-        FROM architect._tenant_tree(class.oid) AS tree (relation)
-        JOIN pg_class AS member ON member.oid = tree.relation
-        WHERE NOT pg_has_role(caller, member.relowner, 'USAGE')
-        LIMIT 1) AS other ON true
+    CROSS JOIN architect._tenant_not_owned(class.oid, caller) AS other (relation)
     LEFT JOIN LATERAL (
         SELECT above.relation, parent_class.relnamespace
         FROM pg_inherits AS link
@@ -211,6 +216,45 @@ $function$;
 REVOKE ALL ON FUNCTION architect._tenant_rename_schema(text, text) FROM PUBLIC;
 COMMENT ON FUNCTION architect._tenant_rename_schema(text, text) IS
     'remembers an enabled schema under its new name';
+
+CREATE OR REPLACE FUNCTION architect._tenant_rename_column(former text, present text)
+    RETURNS integer
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE
+    SET search_path = pg_catalog, pg_temp
+AS $function$
+    WITH RECURSIVE command AS (
+        SELECT command.objid AS object FROM pg_event_trigger_ddl_commands() AS command
+    ), altered AS (
+        SELECT command.object AS relation FROM command
+        UNION
+        SELECT typed.oid
+        FROM command
+        JOIN pg_type AS type ON command.object IN (type.oid, type.typrelid)
+        JOIN pg_class AS typed ON typed.reloftype = type.oid
+        UNION
+        SELECT child.inhrelid
+        FROM altered
+        JOIN pg_inherits AS child ON child.inhparent = altered.relation
+    ), renamed AS (
+        UPDATE architect.tenant_registry AS registered
+        SET column_name = present
+        WHERE registered.column_name = former
+          AND registered.relation::oid IN (SELECT altered.relation FROM altered)
+          AND EXISTS (SELECT FROM pg_attribute AS attribute
+                      WHERE attribute.attrelid = registered.relation
+                        AND attribute.attname = present
+                        AND NOT attribute.attisdropped)
+          AND NOT EXISTS (SELECT FROM pg_attribute AS attribute
+                          WHERE attribute.attrelid = registered.relation
+                            AND attribute.attname = former
+                            AND NOT attribute.attisdropped)
+        RETURNING architect._tenant_invalidate(registered.relation)
+    )
+    SELECT count(*)::integer FROM renamed
+$function$;
+REVOKE ALL ON FUNCTION architect._tenant_rename_column(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION architect._tenant_rename_column(text, text) IS
+    'enters the new name of a tenant column in the register, for the tables of this command';
 
 CREATE OR REPLACE FUNCTION architect._tenant_forget()
     RETURNS integer

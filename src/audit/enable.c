@@ -13,7 +13,6 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
-#include "commands/event_trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
@@ -569,17 +568,6 @@ text_argument(FunctionCallInfo fcinfo, int argument, char *if_null)
 	return PG_ARGISNULL(argument) ? if_null : text_to_cstring(PG_GETARG_TEXT_PP(argument));
 }
 
-static Oid
-target_argument(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("target must not be NULL"),
-				 errhint("Name the table, as in 'public.orders'.")));
-	return PG_GETARG_OID(0);
-}
-
 /*
  * architect.audit_enable(target, capture, exclude, mask, condition, key,
  *                        truncate, replica)
@@ -596,7 +584,7 @@ architect_audit_enable(PG_FUNCTION_ARGS)
 		.truncate = text_argument(fcinfo, 6, "event"),
 		.replica = PG_ARGISNULL(7) ? false : PG_GETARG_BOOL(7)
 	};
-	Relation	rel = open_target(target_argument(fcinfo), "audit");
+	Relation	rel = open_target(architect_target_argument(fcinfo), "audit");
 	Oid			target = RelationGetRelid(rel);
 	List	   *statements;
 
@@ -627,7 +615,7 @@ architect_audit_enable(PG_FUNCTION_ARGS)
 Datum
 architect_audit_disable(PG_FUNCTION_ARGS)
 {
-	Relation	rel = open_target(target_argument(fcinfo), "stop the audit of");
+	Relation	rel = open_target(architect_target_argument(fcinfo), "stop the audit of");
 	Oid			target = RelationGetRelid(rel);
 	List	   *statements;
 
@@ -697,18 +685,11 @@ new_partition(Node *command)
 Datum
 architect_audit_follow_partitions(PG_FUNCTION_ARGS)
 {
-	EventTriggerData *event = (EventTriggerData *) fcinfo->context;
-	Oid			partition;
+	Oid			partition = new_partition(architect_ddl_command(fcinfo));
 	Relation	rel;
 	Trigger    *row_trigger;
 	List	   *statements = NIL;
 
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("this function must be called as an event trigger")));
-
-	partition = new_partition(event->parsetree);
 	rel = OidIsValid(partition) ? try_relation_open(partition, AccessShareLock) : NULL;
 	if (rel == NULL)
 		return PointerGetDatum(NULL);

@@ -260,17 +260,31 @@ architect_audit_record_rows(AuditReader *reader, AuditLookup by, int32 table_id,
 	return rows;
 }
 
-/*
- * Reads a query of ours on the log, in batches, into the given context.
- */
-static List *
-read_log(const char *query, Oid type, Datum value, MemoryContext context)
+/* What a transaction has in the log. */
+typedef struct TransactionRows
 {
-	List	   *rows = NIL;
+	FullTransactionId transaction;
+	MemoryContext context;		/* of the rows */
+	List	   *rows;			/* of AuditLogRow * */
+} TransactionRows;
+
+/*
+ * Reads the rows of a transaction, in batches and in no order.
+ */
+static void
+read_transaction(void *argument)
+{
+	TransactionRows *read = argument;
+	Oid			types[] = {XID8OID};
+	Datum		values[] = {FullTransactionIdGetDatum(read->transaction)};
 	Portal		portal;
 
+	/* A partition that nobody analyzed would be read from end to end. */
+	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+
 	SPI_connect();
-	portal = SPI_cursor_open_with_args(NULL, query, 1, &type, &value, NULL, true, 0);
+	portal = SPI_cursor_open_with_args(NULL, "SELECT * FROM " ARCHITECT_SCHEMA ".audit_log WHERE transaction_id = $1",
+									   1, types, values, NULL, true, 0);
 	for (;;)
 	{
 		MemoryContext spi;
@@ -279,15 +293,14 @@ read_log(const char *query, Oid type, Datum value, MemoryContext context)
 		if (SPI_processed == 0)
 			break;
 
-		spi = MemoryContextSwitchTo(context);
+		spi = MemoryContextSwitchTo(read->context);
 		for (uint64 i = 0; i < SPI_processed; i++)
-			rows = lappend(rows, make_row(heap_copytuple(SPI_tuptable->vals[i]), SPI_tuptable->tupdesc));
+			read->rows = lappend(read->rows, make_row(heap_copytuple(SPI_tuptable->vals[i]), SPI_tuptable->tupdesc));
 		MemoryContextSwitchTo(spi);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
 	SPI_finish();
-	return rows;
 }
 
 /*
@@ -297,26 +310,12 @@ read_log(const char *query, Oid type, Datum value, MemoryContext context)
 List *
 architect_audit_transaction_rows(FullTransactionId transaction)
 {
-	Relation	log = table_open(architect_relation("audit_log", false), AccessShareLock);
-	int			level = NewGUCNestLevel();
-	Oid			user;
-	int			security;
-	List	   *rows;
+	TransactionRows read = {.transaction = transaction, .context = CurrentMemoryContext};
 
-	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(log->rd_rel->relowner, security | SECURITY_LOCAL_USERID_CHANGE);
-
-	/* A partition that nobody analyzed would be read from end to end. */
-	(void) set_config_option("enable_seqscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	rows = read_log("SELECT * FROM " ARCHITECT_SCHEMA ".audit_log WHERE transaction_id OPERATOR(pg_catalog.=) $1",
-					XID8OID, FullTransactionIdGetDatum(transaction), CurrentMemoryContext);
-
-	AtEOXact_GUC(false, level);
-	SetUserIdAndSecContext(user, security);
-	table_close(log, NoLock);
-
-	list_sort(rows, architect_audit_compare_rows);
-	return rows;
+	(void) architect_relation("audit_log", false);
+	architect_as_owner(read_transaction, &read);
+	list_sort(read.rows, architect_audit_compare_rows);
+	return read.rows;
 }
 
 /*

@@ -34,13 +34,7 @@ owned_table(FunctionCallInfo fcinfo, const char *purpose)
 	Relation	rel;
 	int32		table_id;
 
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("target must not be NULL"),
-				 errhint("Name the table, as in 'public.orders'.")));
-
-	rel = architect_audit_open_target(PG_GETARG_OID(0), purpose, &table_id);
+	rel = architect_audit_open_target(architect_target_argument(fcinfo), purpose, &table_id);
 	relation_close(rel, NoLock);
 	return Int32GetDatum(table_id);
 }

@@ -18,7 +18,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
-#include "commands/event_trigger.h"
 #include "nodes/parsenodes.h"
 #include "storage/lmgr.h"
 #include "utils/array.h"
@@ -257,40 +256,29 @@ note_dropped(DropStmt *command)
 	}
 }
 
-static EventTriggerData *
-event_data(FunctionCallInfo fcinfo)
-{
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("this function must be called as an event trigger")));
-	return (EventTriggerData *) fcinfo->context;
-}
-
 /*
  * Event trigger around commands that alter tables.
  */
 Datum
 architect_audit_follow_changes(PG_FUNCTION_ARGS)
 {
-	EventTriggerData *event = event_data(fcinfo);
+	Node	   *command = architect_ddl_command(fcinfo);
 
 	if (architect_audit_is_changing)
 		return PointerGetDatum(NULL);
 
-	if (IsA(event->parsetree, DropStmt))
-		note_dropped((DropStmt *) event->parsetree);
+	if (IsA(command, DropStmt))
+		note_dropped((DropStmt *) command);
 	else
 	{
 		architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_note_shapes()", 0, NULL, NULL);
-		if (IsA(event->parsetree, AlterTableStmt) &&
-			((AlterTableStmt *) event->parsetree)->objtype == OBJECT_TABLE)
+		if (IsA(command, AlterTableStmt) && ((AlterTableStmt *) command)->objtype == OBJECT_TABLE)
 		{
-			AlterTableStmt *command = (AlterTableStmt *) event->parsetree;
-			Oid			relid = RangeVarGetRelid(command->relation, NoLock, true);
+			AlterTableStmt *alter = (AlterTableStmt *) command;
+			Oid			relid = RangeVarGetRelid(alter->relation, NoLock, true);
 
 			if (OidIsValid(relid))
-				note_altered(relid, command);
+				note_altered(relid, alter);
 		}
 	}
 	return PointerGetDatum(NULL);
@@ -302,7 +290,7 @@ architect_audit_follow_changes(PG_FUNCTION_ARGS)
 Datum
 architect_audit_follow_drops(PG_FUNCTION_ARGS)
 {
-	(void) event_data(fcinfo);
+	(void) architect_ddl_command(fcinfo);
 	if (!architect_audit_is_changing)
 		architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_note_drops()", 0, NULL, NULL);
 	return PointerGetDatum(NULL);
@@ -314,7 +302,7 @@ architect_audit_follow_drops(PG_FUNCTION_ARGS)
 Datum
 architect_audit_follow_rewrites(PG_FUNCTION_ARGS)
 {
-	(void) event_data(fcinfo);
+	(void) architect_ddl_command(fcinfo);
 	architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._audit_note_rewrite()", 0, NULL, NULL);
 	return PointerGetDatum(NULL);
 }

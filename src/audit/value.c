@@ -32,6 +32,7 @@
 #include "utils/xml.h"
 
 #include "audit/value.h"
+#include "core/core.h"
 
 #define PIN_DATESTYLE		(1 << 0)
 #define PIN_TIMEZONE		(1 << 1)
@@ -40,7 +41,6 @@
 #define PIN_ALL				(((1 << 6) - 1) | AUDIT_PIN_NAMES)
 
 /* Temporary objects come last, so that they hide nothing. */
-#define PINNED_PATH			"pg_catalog, pg_temp"
 
 /*
  * Settings under which the output of this type can change.  Types not known
@@ -219,8 +219,8 @@ architect_audit_pin(uint32 pins)
 		pin_setting(&level, "bytea_output", "hex");
 	if ((pins & AUDIT_PIN_MONEY) && strcmp(GetConfigOption("lc_monetary", false, false), "C") != 0)
 		pin_setting(&level, "lc_monetary", "C");
-	if ((pins & AUDIT_PIN_PATH) && strcmp(namespace_search_path, PINNED_PATH) != 0)
-		pin_setting(&level, "search_path", PINNED_PATH);
+	if ((pins & AUDIT_PIN_PATH) && strcmp(namespace_search_path, ARCHITECT_PATH) != 0)
+		pin_setting(&level, "search_path", ARCHITECT_PATH);
 	if ((pins & AUDIT_PIN_ARRAY) && !Array_nulls)
 		pin_setting(&level, "array_nulls", "on");
 	if ((pins & AUDIT_PIN_XML) && xmloption != XMLOPTION_CONTENT)

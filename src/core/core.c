@@ -105,78 +105,38 @@ extension_owner(void)
 	return owner;
 }
 
-static int
-run_query(const char *query, int nargs, Oid *types, Datum *values)
+/*
+ * Until the GUC nest level of the caller ends: names and operators are the server's.
+ */
+void
+architect_pin_path(void)
 {
-	bool		isnull;
-	int			result;
-
-	SPI_connect();
-	if (SPI_execute_with_args(query, nargs, types, values, NULL, false, 0) != SPI_OK_SELECT ||
-		SPI_processed != 1)
-		elog(ERROR, "unexpected result of: %s", query);
-	result = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	return result;
-}
-
-static List *
-read_rows(const char *query, int nargs, Oid *types, Datum *values, const char *nulls, bool read_only)
-{
-	MemoryContext caller = CurrentMemoryContext;
-	List	   *rows = NIL;
-
-	SPI_connect();
-	if (read_only)
-		PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute_with_args(query, nargs, types, values, nulls, read_only, 0) != SPI_OK_SELECT)
-		elog(ERROR, "unexpected result of: %s", query);
-	if (read_only)
-		PopActiveSnapshot();
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		MemoryContext ours = MemoryContextSwitchTo(caller);
-		char	  **row = palloc0(desc->natts * sizeof(char *));
-
-		for (int j = 0; j < desc->natts; j++)
-			row[j] = SPI_getvalue(SPI_tuptable->vals[i], desc, j + 1);
-		rows = lappend(rows, row);
-		MemoryContextSwitchTo(ours);
-	}
-	SPI_finish();
-	return rows;
+	(void) set_config_option("search_path", ARCHITECT_PATH, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 }
 
 /*
- * Runs a query of ours with the rights of the extension's owner: the one place
- * where rights are raised.  What it calls must be ours, with a pinned
- * search_path, and so is that of the query itself: an operator of the caller's
- * would run with these rights.  What it makes belongs to no extension, even in
- * the install script of one.  Gives its integer or, where they are asked for, its
- * rows.
+ * Does a task of ours with the rights of the extension's owner: the one place
+ * where rights are raised.  What it calls must be ours, with a pinned search_path,
+ * and so is that of its own queries: an operator of the caller's would run with
+ * these rights.  What it makes belongs to no extension, even in the install script
+ * of one.  Settings that it changes are as before afterwards.
  */
-static int
-run_raised(const char *query, int nargs, Oid *types, Datum *values, const char *nulls,
-		   bool read_only, List **rows)
+void
+architect_as_owner(ArchitectTask task, void *argument)
 {
 	bool		in_script = creating_extension;
 	Oid			caller;
 	int			security;
 	int			level = NewGUCNestLevel();
-	int			result = 0;
 
 	GetUserIdAndSecContext(&caller, &security);
 	SetUserIdAndSecContext(extension_owner(), security | SECURITY_LOCAL_USERID_CHANGE);
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	architect_pin_path();
 	creating_extension = false;
 	PG_TRY();
 	{
-		if (rows != NULL)
-			*rows = read_rows(query, nargs, types, values, nulls, read_only);
-		else
-			result = run_query(query, nargs, types, values);
+		task(argument);
 	}
 	PG_FINALLY();
 	{
@@ -186,16 +146,56 @@ run_raised(const char *query, int nargs, Oid *types, Datum *values, const char *
 
 	AtEOXact_GUC(false, level);
 	SetUserIdAndSecContext(caller, security);
-	return result;
 }
 
-/*
- * Runs a query of ours, which gives one integer, as the extension's owner.
- */
-int
-architect_run_as_owner(const char *query, int nargs, Oid *types, Datum *values)
+/* A query of ours, and what it gave. */
+typedef struct OwnQuery
 {
-	return run_raised(query, nargs, types, values, NULL, false, NULL);
+	const char *text;
+	int			nargs;
+	Oid		   *types;
+	Datum	   *values;
+	const char *nulls;			/* NULL: none is */
+	bool		latest;			/* reads what has committed by now, and writes nothing */
+	MemoryContext context;		/* of the rows */
+	List	   *rows;			/* arrays of texts, NULL for NULL */
+	int			number;			/* where that is what it gives */
+} OwnQuery;
+
+/*
+ * Runs the query in SPI, which the caller connects to.
+ */
+static void
+execute(OwnQuery *query)
+{
+	if (query->latest)
+		PushActiveSnapshot(GetLatestSnapshot());
+	if (SPI_execute_with_args(query->text, query->nargs, query->types, query->values, query->nulls,
+							  query->latest, 0) != SPI_OK_SELECT)
+		elog(ERROR, "unexpected result of: %s", query->text);
+	if (query->latest)
+		PopActiveSnapshot();
+}
+
+static void
+read_rows(void *argument)
+{
+	OwnQuery   *query = argument;
+
+	SPI_connect();
+	execute(query);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		MemoryContext spi = MemoryContextSwitchTo(query->context);
+		char	  **row = palloc0(desc->natts * sizeof(char *));
+
+		for (int j = 0; j < desc->natts; j++)
+			row[j] = SPI_getvalue(SPI_tuptable->vals[i], desc, j + 1);
+		query->rows = lappend(query->rows, row);
+		MemoryContextSwitchTo(spi);
+	}
+	SPI_finish();
 }
 
 /*
@@ -205,10 +205,10 @@ architect_run_as_owner(const char *query, int nargs, Oid *types, Datum *values)
 List *
 architect_read_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	List	   *rows = NIL;
+	OwnQuery	run = {query, nargs, types, values, nulls, .context = CurrentMemoryContext};
 
-	run_raised(query, nargs, types, values, nulls, false, &rows);
-	return rows;
+	architect_as_owner(read_rows, &run);
+	return run.rows;
 }
 
 /*
@@ -218,10 +218,37 @@ architect_read_as_owner(const char *query, int nargs, Oid *types, Datum *values,
 List *
 architect_read_latest_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls)
 {
-	List	   *rows = NIL;
+	OwnQuery	run = {query, nargs, types, values, nulls, .latest = true, .context = CurrentMemoryContext};
 
-	run_raised(query, nargs, types, values, nulls, true, &rows);
-	return rows;
+	architect_as_owner(read_rows, &run);
+	return run.rows;
+}
+
+static void
+read_number(void *argument)
+{
+	OwnQuery   *query = argument;
+	bool		isnull;
+
+	SPI_connect();
+	execute(query);
+	if (SPI_processed != 1)
+		elog(ERROR, "unexpected result of: %s", query->text);
+	query->number = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+}
+
+/*
+ * Runs a query of ours, which gives one integer or nothing at all, as the
+ * extension's owner.
+ */
+int
+architect_run_as_owner(const char *query, int nargs, Oid *types, Datum *values)
+{
+	OwnQuery	run = {query, nargs, types, values};
+
+	architect_as_owner(read_number, &run);
+	return run.number;
 }
 
 /*

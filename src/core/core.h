@@ -7,19 +7,30 @@
 
 #include "postgres.h"
 
+#include "fmgr.h"
 #include "nodes/pg_list.h"
 #include "utils/rel.h"
 
 #define ARCHITECT_SCHEMA "architect"
+#define ARCHITECT_PATH "pg_catalog, pg_temp"
+
+/* Something to be done with other rights. */
+typedef void (*ArchitectTask) (void *argument);
 
 /* core.c */
 extern Oid	architect_schema(void);
 extern Oid	architect_relation(const char *name, bool missing_ok);
 extern void architect_check_version(void);
+extern void architect_pin_path(void);
+extern void architect_as_owner(ArchitectTask task, void *argument);
 extern int	architect_run_as_owner(const char *query, int nargs, Oid *types, Datum *values);
 extern List *architect_read_as_owner(const char *query, int nargs, Oid *types, Datum *values, const char *nulls);
 extern List *architect_read_latest_as_owner(const char *query, int nargs, Oid *types, Datum *values,
 											const char *nulls);
+
+/* argument.c */
+extern Oid	architect_target_argument(FunctionCallInfo fcinfo);
+extern Node *architect_ddl_command(FunctionCallInfo fcinfo);
 
 /* relation.c */
 extern void architect_check_owner(Relation rel);

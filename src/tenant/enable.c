@@ -102,8 +102,20 @@ check_is_top(Relation rel, const char *purpose)
 }
 
 /*
- * Says which foreign tables below the table no policy can protect.
+ * Says that no policy can protect a foreign table, but those of a table above it,
+ * whose name is NULL where it is not known.
  */
+void
+architect_tenant_warn_of_foreign(Oid relid, const char *above)
+{
+	ereport(WARNING,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("foreign table \"%s\" cannot be protected when it is addressed by itself", get_rel_name(relid)),
+			 errdetail("The server has no row-level security for foreign tables."),
+			 above == NULL ? errhint("Revoke all privileges on it, and read it through its parent only.") :
+			 errhint("Revoke all privileges on it, and read it through \"%s\" only.", above)));
+}
+
 static void
 warn_of_foreign_tables(Relation rel)
 {
@@ -112,13 +124,7 @@ warn_of_foreign_tables(Relation rel)
 	foreach(cell, find_all_inheritors(RelationGetRelid(rel), AccessShareLock, NULL))
 	{
 		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE)
-			ereport(WARNING,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("foreign table \"%s\" cannot be protected when it is addressed by itself",
-							get_rel_name(lfirst_oid(cell))),
-					 errdetail("The server has no row-level security for foreign tables."),
-					 errhint("Revoke all privileges on it, and read it through \"%s\" only.",
-							 RelationGetRelationName(rel))));
+			architect_tenant_warn_of_foreign(lfirst_oid(cell), RelationGetRelationName(rel));
 	}
 }
 
@@ -195,8 +201,7 @@ run_steps(List *steps)
 				continue;
 			level = NewGUCNestLevel();
 			if (!changes_data)
-				(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-										 GUC_ACTION_SAVE, true, 0, false);
+				architect_pin_path();
 			architect_tenant_is_changing = !changes_data;
 			if (SPI_execute(step[STEP_INSIDE], false, 0) < 0)
 				elog(ERROR, "could not run: %s", step[STEP_INSIDE]);
@@ -471,17 +476,6 @@ requested(FunctionCallInfo fcinfo)
 	return request;
 }
 
-static Oid
-target_argument(FunctionCallInfo fcinfo)
-{
-	if (PG_ARGISNULL(0))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("target must not be NULL"),
-				 errhint("Name the table, as in 'public.orders'.")));
-	return PG_GETARG_OID(0);
-}
-
 /*
  * architect.tenant_enable(target, tenant_column, roles, add_column, column_type,
  *                         path, fix, online)
@@ -490,7 +484,7 @@ Datum
 architect_tenant_enable(PG_FUNCTION_ARGS)
 {
 	TenantRequest request = requested(fcinfo);
-	Relation	rel = architect_tenant_open(target_argument(fcinfo), "protect");
+	Relation	rel = architect_tenant_open(architect_target_argument(fcinfo), "protect");
 	char	   *name = pstrdup(RelationGetRelationName(rel));
 
 	architect_check_version();
@@ -510,7 +504,7 @@ Datum
 architect_tenant_enable_plan(PG_FUNCTION_ARGS)
 {
 	TenantRequest request = requested(fcinfo);
-	Relation	rel = architect_tenant_open(target_argument(fcinfo), "protect");
+	Relation	rel = architect_tenant_open(architect_target_argument(fcinfo), "protect");
 	ReturnSetInfo *result;
 	ListCell   *cell;
 	int			number = 0;
@@ -551,7 +545,7 @@ architect_tenant_enable_plan(PG_FUNCTION_ARGS)
 Datum
 architect_tenant_disable(PG_FUNCTION_ARGS)
 {
-	Oid			target = target_argument(fcinfo);
+	Oid			target = architect_target_argument(fcinfo);
 	Relation	rel = architect_tenant_open(target, "end the protection of");
 	char	   *name = pstrdup(RelationGetRelationName(rel));
 

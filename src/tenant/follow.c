@@ -1,7 +1,8 @@
 /*
  * follow.c
  *    Event triggers: what comes below a protected table is protected, new tables
- *    of a schema where that is wanted; dropped ones leave the register.
+ *    of a schema where that is wanted; new names are followed, and dropped tables
+ *    leave the register.
  *
  * A new table is protected by whoever makes it, as it is his; only the register
  * is written with the rights of the extension's owner.
@@ -10,7 +11,6 @@
 
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "commands/event_trigger.h"
 #include "nodes/parsenodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -26,31 +26,26 @@ PG_FUNCTION_INFO_V1(architect_tenant_follow_drops);
 /* The setting: new tables of enabled schemas are protected. */
 static bool protect_new = false;
 
-static EventTriggerData *
-event_data(FunctionCallInfo fcinfo)
-{
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("this function must be called as an event trigger")));
-	return (EventTriggerData *) fcinfo->context;
-}
-
 /*
- * Remembers an enabled schema under its new name.
+ * Enters the new name of a tenant column, or of an enabled schema.
  */
 static void
 follow_rename(RenameStmt *command)
 {
 	Oid			types[] = {TEXTOID, TEXTOID};
 	Datum		values[2];
+	const char *query;
 
-	if (command->renameType != OBJECT_SCHEMA)
+	if (command->renameType == OBJECT_SCHEMA)
+		query = "SELECT " ARCHITECT_SCHEMA "._tenant_rename_schema($1, $2)";
+	else if (command->renameType == OBJECT_COLUMN || command->renameType == OBJECT_ATTRIBUTE)
+		query = "SELECT " ARCHITECT_SCHEMA "._tenant_rename_column($1, $2)";
+	else
 		return;
+
 	values[0] = CStringGetTextDatum(command->subname);
 	values[1] = CStringGetTextDatum(command->newname);
-	architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._tenant_rename_schema($1, $2)",
-						   lengthof(types), types, values);
+	architect_run_as_owner(query, lengthof(types), types, values);
 }
 
 /*
@@ -84,12 +79,7 @@ protect(char **row)
 
 	if (row[3][0] == 'f')
 	{
-		ereport(WARNING,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("foreign table \"%s\" cannot be protected when it is addressed by itself",
-						get_rel_name(atooid(row[0]))),
-				 errdetail("The server has no row-level security for foreign tables."),
-				 errhint("Revoke all privileges on it, and read it through its parent only.")));
+		architect_tenant_warn_of_foreign(atooid(row[0]), NULL);
 		return;
 	}
 
@@ -120,7 +110,7 @@ protect(char **row)
 Datum
 architect_tenant_follow_changes(PG_FUNCTION_ARGS)
 {
-	Node	   *command = event_data(fcinfo)->parsetree;
+	Node	   *command = architect_ddl_command(fcinfo);
 	Oid			types[] = {BOOLOID, BOOLOID, TEXTARRAYOID};
 	Datum		values[] = {
 		BoolGetDatum(protect_new), BoolGetDatum(IsA(command, AlterObjectSchemaStmt)), added_columns(command)
@@ -147,7 +137,7 @@ architect_tenant_follow_changes(PG_FUNCTION_ARGS)
 Datum
 architect_tenant_follow_drops(PG_FUNCTION_ARGS)
 {
-	(void) event_data(fcinfo);
+	(void) architect_ddl_command(fcinfo);
 	architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._tenant_forget()", 0, NULL, NULL);
 	return PointerGetDatum(NULL);
 }

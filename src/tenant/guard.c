@@ -20,7 +20,6 @@
 #include "catalog/pg_policy.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -364,48 +363,15 @@ refuse_registered(void)
 }
 
 /*
- * Enters a column's new name in the register, where the column is a tenant's.
- */
-static void
-follow_column(RenameStmt *rename)
-{
-	Oid			types[] = {NAMEOID, NAMEOID};
-	NameData	old_name = {0};
-	NameData	new_name = {0};
-	Datum		values[] = {NameGetDatum(&old_name), NameGetDatum(&new_name)};
-
-	if (rename->renameType != OBJECT_COLUMN && rename->renameType != OBJECT_ATTRIBUTE)
-		return;
-	namestrcpy(&old_name, rename->subname);
-	namestrcpy(&new_name, rename->newname);
-	(void) architect_run_as_owner("SELECT " ARCHITECT_SCHEMA "._tenant_follow_column($1, $2)",
-								  lengthof(types), types, values);
-}
-
-/*
- * architect._tenant_guard(): follows a renamed tenant column, and refuses to have
- * row-level security taken from a registered table by others than a superuser, the
- * owner of the extension and tenant_disable.
+ * architect._tenant_guard(): refuses to have row-level security taken from a
+ * registered table by others than a superuser, the owner of the extension and
+ * tenant_disable.
  */
 Datum
 architect_tenant_guard(PG_FUNCTION_ARGS)
 {
-	Oid			register_oid = find_register();
-	Node	   *command;
-
-	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"_tenant_guard\" was not called by an event trigger"),
-				 errhint("CREATE EXTENSION has made the event trigger that calls it.")));
-
-	command = ((EventTriggerData *) fcinfo->context)->parsetree;
-	if (!OidIsValid(register_oid))
-		PG_RETURN_NULL();
-	if (IsA(command, RenameStmt))
-		follow_column(castNode(RenameStmt, command));
-	else if (lifts_security(command) && !architect_tenant_is_changing &&
-			 !object_ownercheck(RelationRelationId, register_oid, GetUserId()))
+	if (lifts_security(architect_ddl_command(fcinfo)) && !architect_tenant_is_changing &&
+		!object_ownercheck(RelationRelationId, architect_relation("tenant_registry", false), GetUserId()))
 		refuse_registered();
 	PG_RETURN_NULL();
 }

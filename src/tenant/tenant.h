@@ -51,6 +51,7 @@ extern bool architect_tenant_may_cross(void);
 /* enable.c */
 extern bool architect_tenant_is_changing;
 extern Relation architect_tenant_open(Oid target, const char *purpose);
+extern void architect_tenant_warn_of_foreign(Oid relid, const char *above);
 extern bool architect_tenant_protect(TenantRequest *request, bool says_rules);
 extern bool architect_tenant_unprotect(Oid target, bool keep_column, bool keep_fixes);
 

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "core/core.h"
 #include "tenant/tenant.h"
 #include "tenant/trial.h"
 
@@ -175,8 +176,7 @@ architect_tenant_read_catalog(const char *query, int count, Oid *types, Datum *v
 {
 	int			level = NewGUCNestLevel();
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	architect_pin_path();
 	if (SPI_execute_with_args(query, count, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the catalog: %s", query);
 	AtEOXact_GUC(true, level);
