@@ -14,7 +14,7 @@
 #define ARCHITECT_SCHEMA "architect"
 #define ARCHITECT_PATH "pg_catalog, pg_temp"
 
-/* Something to be done with other rights. */
+/* Something to be done as somebody else, or to be rolled back. */
 typedef void (*ArchitectTask) (void *argument);
 
 /* core.c */

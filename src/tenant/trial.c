@@ -173,13 +173,10 @@ static void
 try_path(void *argument)
 {
 	PathTrial  *work = argument;
-	Oid			user;
-	int			security;
+	TrialActor	actor = architect_tenant_begin_owner(work->trial);
 
-	GetUserIdAndSecContext(&user, &security);
-	architect_tenant_act_as_owner(work->trial);
 	architect_tenant_find_rows(work->trial, work->path, work->model);
-	SetUserIdAndSecContext(user, security);
+	architect_tenant_end_owner(actor);
 	if (work->path->relid != work->path->storage)
 		architect_tenant_find_shown_rows(work->trial, work->path);
 	work->results = architect_tenant_try_commands(work->trial, work->path);

@@ -11,6 +11,8 @@
 #include "storage/itemptr.h"
 #include "utils/elog.h"
 
+#include "core/core.h"
+
 /* Whose row a trial is after, or that no tenant is set. */
 typedef enum TrialTenant
 {
@@ -96,7 +98,12 @@ typedef struct TrialResult
 #define TRIAL_PLACE "ctid OPERATOR(pg_catalog.=) $2 AND tableoid OPERATOR(pg_catalog.=) $3"
 #define TRIAL_CURSOR "\"architect row\""
 
-typedef void (*TrialWork) (void *argument);
+/* Who acts, to be again after the owner did. */
+typedef struct TrialActor
+{
+	Oid			user;
+	int			security;
+} TrialActor;
 
 /* trial.c */
 extern char *architect_tenant_table_name(Oid relid);
@@ -114,9 +121,11 @@ extern void architect_tenant_read_path(Trial *trial, TrialPath *path);
 extern TrialRow *architect_tenant_make_row(Trial *trial, TrialPath *path, TrialRow *model);
 
 /* trial_act.c */
-extern ErrorData *architect_tenant_attempt(TrialWork work, void *argument);
+extern ErrorData *architect_tenant_attempt(ArchitectTask work, void *argument);
 extern void architect_tenant_act_as_role(Trial *trial, const char *tenant);
 extern void architect_tenant_act_as_owner(Trial *trial);
+extern TrialActor architect_tenant_begin_owner(Trial *trial);
+extern void architect_tenant_end_owner(TrialActor actor);
 extern uint64 architect_tenant_run(const char *statement, TrialRow *row, const char *tenant);
 extern void architect_tenant_point(const char *query, TrialRow *row);
 extern TrialRow *architect_tenant_read_row(const char *statement, TrialRow *row, const char *tenant);

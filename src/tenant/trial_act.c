@@ -28,7 +28,7 @@
  * it, or NULL.  What asks the whole session to stop is raised again.
  */
 ErrorData *
-architect_tenant_attempt(TrialWork work, void *argument)
+architect_tenant_attempt(ArchitectTask work, void *argument)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -96,6 +96,25 @@ architect_tenant_act_as_owner(Trial *trial)
 	GetUserIdAndSecContext(&user, &security);
 	SetUserIdAndSecContext(trial->owner,
 						   security | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+}
+
+/*
+ * Brackets what is done as that owner, after which it is whoever it was again.
+ */
+TrialActor
+architect_tenant_begin_owner(Trial *trial)
+{
+	TrialActor	actor;
+
+	GetUserIdAndSecContext(&actor.user, &actor.security);
+	architect_tenant_act_as_owner(trial);
+	return actor;
+}
+
+void
+architect_tenant_end_owner(TrialActor actor)
+{
+	SetUserIdAndSecContext(actor.user, actor.security);
 }
 
 /* The parameters of a statement: a row, its place, and the name of a tenant. */

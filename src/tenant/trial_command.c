@@ -279,14 +279,11 @@ static void
 take_row_away(const Attempt *attempt)
 {
 	const TrialPath *path = attempt->path;
-	Oid			user;
-	int			security;
 	int			level = architect_tenant_begin_quiet();
+	TrialActor	actor = architect_tenant_begin_owner(attempt->trial);
 
-	GetUserIdAndSecContext(&user, &security);
-	architect_tenant_act_as_owner(attempt->trial);
 	architect_tenant_run(psprintf("DELETE FROM %s WHERE " TRIAL_PLACE, path->storage_name), attempt->row, NULL);
-	SetUserIdAndSecContext(user, security);
+	architect_tenant_end_owner(actor);
 	architect_tenant_end_quiet(level);
 }
 
@@ -296,13 +293,10 @@ take_row_away(const Attempt *attempt)
 static void
 point_at_row(const Attempt *attempt)
 {
-	Oid			user;
-	int			security;
+	TrialActor	actor = architect_tenant_begin_owner(attempt->trial);
 
-	GetUserIdAndSecContext(&user, &security);
-	architect_tenant_act_as_owner(attempt->trial);
 	architect_tenant_point(psprintf("SELECT FROM %s WHERE " TRIAL_PLACE, attempt->path->storage_name), attempt->row);
-	SetUserIdAndSecContext(user, security);
+	architect_tenant_end_owner(actor);
 }
 
 /*
@@ -339,11 +333,8 @@ compare_outputs(Attempt *attempt)
 								  path->readable, path->name);
 	char	   *before[2];
 	char	   *after;
-	Oid			user;
-	int			security;
 
 	architect_tenant_act_as_role(attempt->trial, attempt->acting);
-	GetUserIdAndSecContext(&user, &security);
 	for (int i = 0; i < 2; i++)
 		before[i] = architect_tenant_read_text(digest, NULL);
 	if (strcmp(before[0], before[1]) != 0)
@@ -352,7 +343,6 @@ compare_outputs(Attempt *attempt)
 		return;
 	}
 	take_row_away(attempt);
-	SetUserIdAndSecContext(user, security);
 	after = architect_tenant_read_text(digest, NULL);
 	attempt->is_compared = true;
 	attempt->is_reached = strcmp(before[0], after) != 0;

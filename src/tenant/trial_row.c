@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -219,15 +218,13 @@ architect_tenant_find_shown_rows(Trial *trial, TrialPath *path)
 	for (int i = 0; i < lengthof(tenants); i++)
 	{
 		ViewLook	look = {.trial = trial, .path = path, .tenant = tenants[i]};
-		Oid			user;
-		int			security;
+		TrialActor	actor;
 
 		if (architect_tenant_attempt(look_through_view, &look) != NULL || look.key[0] == '\0')
 			continue;
-		GetUserIdAndSecContext(&user, &security);
-		architect_tenant_act_as_owner(trial);
+		actor = architect_tenant_begin_owner(trial);
 		shown[i] = find_row(trial, path->storage_name, path->key_match, look.key);
-		SetUserIdAndSecContext(user, security);
+		architect_tenant_end_owner(actor);
 	}
 	if (shown[0] != NULL || shown[1] != NULL)
 	{
