@@ -6,7 +6,7 @@ EXTENSION = pg_architect
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(srcdir)/$(EXTENSION).control)
 
 # In the order of their dependency; core comes first.
-PARTS = core audit tenant
+PARTS = core audit tenant backfill
 
 MODULE_big = $(EXTENSION)
 OBJS = \

@@ -1,0 +1,46 @@
+-- backfill: the two ways to run one.
+
+CREATE OR REPLACE PROCEDURE architect.backfill(
+    target regclass, set text, filter text DEFAULT NULL, walk text DEFAULT NULL, key regclass DEFAULT NULL,
+    batch_time interval DEFAULT '200ms', on_error text DEFAULT 'stop', max_rejects bigint DEFAULT 1000,
+    max_lag interval DEFAULT NULL, max_lag_bytes bigint DEFAULT NULL, max_wal_rate bigint DEFAULT NULL,
+    max_active_sessions integer DEFAULT NULL, throttle_query text DEFAULT NULL, lock_timeout interval DEFAULT '1s',
+    max_slot_bytes bigint DEFAULT NULL, max_archive_queue integer DEFAULT NULL,
+    max_transaction_age interval DEFAULT NULL, max_vacuum_wait interval DEFAULT NULL,
+    allow_subqueries boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'architect_backfill';
+COMMENT ON PROCEDURE architect.backfill(regclass, text, text, text, regclass, interval, text, bigint, interval, bigint,
+    bigint, integer, text, interval, bigint, integer, interval, interval, boolean) IS
+'changes every row of a big table in small commits, in this session; goes on where an interrupted call ended
+CALL architect.backfill(''orders'', set => ''total_cents = (total * 100)::bigint'', filter => ''total_cents IS NULL'');';
+
+CREATE OR REPLACE FUNCTION architect.backfill_start(
+    target regclass, set text, filter text DEFAULT NULL, walk text DEFAULT NULL, key regclass DEFAULT NULL,
+    batch_time interval DEFAULT '200ms', workers integer DEFAULT 1, on_error text DEFAULT 'stop',
+    max_rejects bigint DEFAULT 1000, max_lag interval DEFAULT NULL, max_lag_bytes bigint DEFAULT NULL,
+    max_wal_rate bigint DEFAULT NULL, max_active_sessions integer DEFAULT NULL, throttle_query text DEFAULT NULL,
+    lock_timeout interval DEFAULT '1s', max_slot_bytes bigint DEFAULT NULL, max_archive_queue integer DEFAULT NULL,
+    max_transaction_age interval DEFAULT NULL, max_vacuum_wait interval DEFAULT NULL,
+    allow_subqueries boolean DEFAULT false)
+    RETURNS bigint
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_backfill_start';
+COMMENT ON FUNCTION architect.backfill_start(regclass, text, text, text, regclass, interval, integer, text, bigint,
+    interval, bigint, bigint, integer, text, interval, bigint, integer, interval, interval, boolean) IS
+'the same in the background: returns the number of the job at once
+SELECT architect.backfill_start(''orders'', set => ''total_cents = (total * 100)::bigint'', filter => ''total_cents IS NULL'');';
+
+CREATE OR REPLACE FUNCTION architect._backfill_stripe(row_place tid, writer xid, stripes integer, stripe integer)
+    RETURNS boolean
+    LANGUAGE C STABLE PARALLEL RESTRICTED COST 0.1
+    AS 'MODULE_PATHNAME', 'architect_backfill_stripe';
+COMMENT ON FUNCTION architect._backfill_stripe(tid, xid, integer, integer) IS
+    'true for a row that the batch in hand shall change';
+
+CREATE OR REPLACE FUNCTION architect._backfill_differs(anyelement, anyelement)
+    RETURNS boolean
+    LANGUAGE C IMMUTABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'architect_backfill_differs';
+COMMENT ON FUNCTION architect._backfill_differs(anyelement, anyelement) IS
+    'true for values that are not the same to the byte';

@@ -1,0 +1,106 @@
+-- backfill: what is made once.
+
+CREATE TABLE architect.backfill_register (
+    job bigint GENERATED ALWAYS AS IDENTITY,
+    target regclass NOT NULL,
+    root regclass NOT NULL,
+    assignment text NOT NULL,
+    filter text,
+    set_list text NOT NULL,
+    condition text,
+    guard text,
+    repeatable boolean NOT NULL,
+    closes boolean NOT NULL,
+    columns name[] NOT NULL,
+    walk text NOT NULL,
+    key_index name,
+    state text NOT NULL DEFAULT 'waiting',
+    phase text NOT NULL DEFAULT 'walk',
+    error text,
+    owner regrole NOT NULL,
+    home text NOT NULL,
+    settings jsonb NOT NULL,
+    shape jsonb NOT NULL,
+    workers integer NOT NULL,
+    allow_subqueries boolean NOT NULL,
+    on_error text NOT NULL,
+    max_rejects bigint NOT NULL,
+    batch_time interval NOT NULL,
+    lock_timeout interval NOT NULL,
+    max_lag interval,
+    max_lag_bytes bigint,
+    max_slot_bytes bigint,
+    max_wal_rate bigint,
+    max_archive_queue integer,
+    max_transaction_age interval,
+    max_vacuum_wait interval,
+    max_active_sessions integer,
+    throttle_query text,
+    rows_total bigint,
+    rows_left bigint,
+    rows_unchanged bigint,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at timestamptz,
+    finished_at timestamptz,
+    CONSTRAINT backfill_register_pkey PRIMARY KEY (job),
+    CONSTRAINT backfill_register_walk_check CHECK (walk IN ('block', 'key')),
+    CONSTRAINT backfill_register_state_check CHECK (state IN ('waiting', 'running', 'paused', 'cancelled', 'failed', 'done')),
+    CONSTRAINT backfill_register_phase_check CHECK (phase IN ('walk', 'sweep', 'proof')),
+    CONSTRAINT backfill_register_on_error_check CHECK (on_error IN ('stop', 'skip'))
+);
+-- One unfinished job for a table, or for a tree of partitions.
+CREATE UNIQUE INDEX backfill_register_unfinished_idx ON architect.backfill_register (root)
+    WHERE state IN ('waiting', 'running', 'paused');
+
+-- What is walked: the table itself, or its partitions.
+CREATE TABLE architect.backfill_parts (
+    job bigint NOT NULL,
+    relation regclass NOT NULL,
+    blocks bigint NOT NULL,
+    next_block bigint NOT NULL DEFAULT 0,
+    cursor_key text[],
+    last_key text[],
+    done boolean NOT NULL DEFAULT false,
+    CONSTRAINT backfill_parts_pkey PRIMARY KEY (job, relation),
+    CONSTRAINT backfill_parts_job_fkey FOREIGN KEY (job) REFERENCES architect.backfill_register (job) ON DELETE CASCADE
+);
+
+-- The processes of a job, the last ones; 0 is the one that leads.
+CREATE TABLE architect.backfill_workers (
+    job bigint NOT NULL,
+    worker integer NOT NULL,
+    rows_done bigint NOT NULL DEFAULT 0,
+    rows_hot bigint NOT NULL DEFAULT 0,
+    wal_bytes bigint NOT NULL DEFAULT 0,
+    busy_ms bigint NOT NULL DEFAULT 0,
+    retries bigint NOT NULL DEFAULT 0,
+    batch_rows bigint,
+    waiting_for text,
+    waiting_since timestamptz,
+    seen_at timestamptz,
+    CONSTRAINT backfill_workers_pkey PRIMARY KEY (job, worker),
+    CONSTRAINT backfill_workers_job_fkey FOREIGN KEY (job) REFERENCES architect.backfill_register (job) ON DELETE CASCADE
+);
+
+CREATE TABLE architect.backfill_rejected (
+    job bigint NOT NULL,
+    relation regclass NOT NULL,
+    record_id text NOT NULL,
+    row_place tid NOT NULL,
+    sqlstate text NOT NULL,
+    message text NOT NULL,
+    rejected_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT backfill_rejected_pkey PRIMARY KEY (job, relation, record_id),
+    CONSTRAINT backfill_rejected_job_fkey FOREIGN KEY (job) REFERENCES architect.backfill_register (job) ON DELETE CASCADE
+);
+
+CREATE TABLE architect.backfill_log (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    job bigint NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    event text NOT NULL,
+    detail text,
+    CONSTRAINT backfill_log_pkey PRIMARY KEY (id),
+    CONSTRAINT backfill_log_job_fkey FOREIGN KEY (job) REFERENCES architect.backfill_register (job) ON DELETE CASCADE
+);
+CREATE INDEX backfill_log_job_idx ON architect.backfill_log (job, id);
