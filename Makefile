@@ -79,7 +79,12 @@ OBJS = \
 	src/tenant/trial_made.o \
 	src/tenant/trial_path.o \
 	src/tenant/trial_row.o \
-	src/tenant/wrap.o
+	src/tenant/wrap.o \
+	src/backfill/backfill.o \
+	src/backfill/batch.o \
+	src/backfill/expression.o \
+	src/backfill/procedure.o \
+	src/backfill/start.o
 
 OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 

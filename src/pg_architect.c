@@ -8,6 +8,7 @@
 #include "utils/guc.h"
 
 #include "audit/audit.h"
+#include "backfill/backfill.h"
 #include "compat.h"
 #include "tenant/tenant.h"
 
@@ -20,6 +21,7 @@ _PG_init(void)
 {
 	architect_audit_init();
 	architect_tenant_init();
+	architect_backfill_init();
 
 	MarkGUCPrefixReserved("architect");
 }
