@@ -5,8 +5,8 @@ srcdir := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 EXTENSION = pg_architect
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(srcdir)/$(EXTENSION).control)
 
-# In the order of their dependency; core comes first.
-PARTS = core audit tenant backfill
+# core comes first; tenant, whose event triggers are called for CREATE TABLE, last.
+PARTS = core audit backfill tenant
 
 MODULE_big = $(EXTENSION)
 OBJS = \
@@ -58,6 +58,11 @@ OBJS = \
 	src/audit/undo.o \
 	src/audit/value.o \
 	src/audit/verify.o \
+	src/backfill/backfill.o \
+	src/backfill/batch.o \
+	src/backfill/expression.o \
+	src/backfill/procedure.o \
+	src/backfill/start.o \
 	src/tenant/claims.o \
 	src/tenant/context.o \
 	src/tenant/cross.o \
@@ -79,12 +84,7 @@ OBJS = \
 	src/tenant/trial_made.o \
 	src/tenant/trial_path.o \
 	src/tenant/trial_row.o \
-	src/tenant/wrap.o \
-	src/backfill/backfill.o \
-	src/backfill/batch.o \
-	src/backfill/expression.o \
-	src/backfill/procedure.o \
-	src/backfill/start.o
+	src/tenant/wrap.o
 
 OUR_HEADERS := $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 
