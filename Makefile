@@ -59,10 +59,9 @@ OBJS = \
 	src/audit/value.o \
 	src/audit/verify.o \
 	src/backfill/backfill.o \
-	src/backfill/batch.o \
 	src/backfill/expression.o \
-	src/backfill/procedure.o \
 	src/backfill/start.o \
+	src/backfill/stub.o \
 	src/tenant/claims.o \
 	src/tenant/context.o \
 	src/tenant/cross.o \

@@ -17,6 +17,7 @@
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "pgstat.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
 #include "utils/datum.h"
@@ -233,5 +234,42 @@ architect_parse_json(char *json, int length, JsonSemAction *actions)
 #else
 #define ARCHITECT_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
+
+/* Runs a started query to its end. */
+static inline void
+architect_run_executor(QueryDesc *query)
+{
+#if PG_VERSION_NUM >= 180000
+	ExecutorRun(query, ForwardScanDirection, 0);
+#else
+	ExecutorRun(query, ForwardScanDirection, 0, true);
+#endif
+}
+
+/* The columns whose change makes an update not heap-only, for the caller to free. */
+static inline Bitmapset *
+architect_hot_blocking_columns(Relation rel)
+{
+#if PG_VERSION_NUM >= 160000
+	return RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_HOT_BLOCKING);
+#else
+	return RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_ALL);
+#endif
+}
+
+/* Updates of this relation that were heap-only, as counted by this process. */
+static inline int64
+architect_count_hot_updates(Relation rel)
+{
+	PgStat_TableStatus *status = rel->pgstat_info;
+
+	if (status == NULL)
+		return 0;
+#if PG_VERSION_NUM >= 160000
+	return status->counts.tuples_hot_updated;
+#else
+	return status->t_counts.t_tuples_hot_updated;
+#endif
+}
 
 #endif							/* ARCHITECT_COMPAT_H */

@@ -1,15 +1,450 @@
 /*
  * batch.c
- *    One batch.
+ *    The rows of one batch, and which of them it was that could not be changed.
+ *
+ * A range of rows is changed in a subtransaction.  When that fails and rows may be
+ * skipped, the row in hand is tried by itself, rejected when it fails again, and the
+ * range is done without it.  Where the failure came after the rows (AFTER triggers,
+ * constraints), halves of the range are tried.
  */
 #include "postgres.h"
 
-#include "backfill/backfill.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/instrument.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+#include "backfill/run.h"
+#include "compat.h"
+
+/* So often rows that are locked are waited for before they are left for a sweep. */
+#define MOST_ATTEMPTS 3
 
 PG_FUNCTION_INFO_V1(architect_backfill_stripe);
 
+/* The row in hand, and how many there were since the statement began. */
+static ItemPointerData row_in_hand;
+static int64 rows_seen = 0;
+
+/* Rows to be passed by, as they were rejected. */
+static ItemPointerData *passed_by = NULL;
+static int	npassed_by = 0;
+
+/* Transactions that wrote rows of this window: these are not changed again. */
+static TransactionId *writers = NULL;
+static int	nwriters = 0;
+static int	nwriters_before = 0;	/* this batch */
+
+/*
+ * architect._backfill_stripe(row_place tid, writer xid, stripes integer, stripe integer)
+ */
 Datum
 architect_backfill_stripe(PG_FUNCTION_ARGS)
 {
-	elog(ERROR, "not there yet");
+	ItemPointer place = (ItemPointer) PG_GETARG_POINTER(0);
+	TransactionId writer = PG_GETARG_TRANSACTIONID(1);
+
+	if (ItemPointerGetOffsetNumberNoCheck(place) % PG_GETARG_INT32(2) != PG_GETARG_INT32(3))
+		PG_RETURN_BOOL(false);
+	for (int i = nwriters - 1; i >= 0; i--)
+	{
+		if (writers[i] == writer)
+			PG_RETURN_BOOL(false);
+	}
+	for (int i = 0; i < npassed_by; i++)
+	{
+		if (ItemPointerEquals(&passed_by[i], place))
+			PG_RETURN_BOOL(false);
+	}
+
+	row_in_hand = *place;
+	rows_seen++;
+	PG_RETURN_BOOL(true);
+}
+
+/* Rows that are written from now on belong to another window. */
+void
+architect_backfill_begin_window(void)
+{
+	nwriters = nwriters_before = 0;
+}
+
+/* What was passed by so far is a matter of other rows. */
+void
+architect_backfill_begin_rows(void)
+{
+	npassed_by = 0;
+	nwriters_before = nwriters;
+}
+
+static void
+remember_writer(void)
+{
+	TransactionId xid = GetCurrentTransactionIdIfAny();
+
+	if (!TransactionIdIsValid(xid))
+		return;
+	if (nwriters % 64 == 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		writers = writers == NULL ? palloc(64 * sizeof(TransactionId)) :
+			repalloc(writers, (nwriters + 64) * sizeof(TransactionId));
+		MemoryContextSwitchTo(old);
+	}
+	writers[nwriters++] = xid;
+}
+
+static void
+pass_by(ItemPointer place)
+{
+	if (npassed_by % 64 == 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
+
+		passed_by = passed_by == NULL ? palloc(64 * sizeof(ItemPointerData)) :
+			repalloc(passed_by, (npassed_by + 64) * sizeof(ItemPointerData));
+		MemoryContextSwitchTo(old);
+	}
+	passed_by[npassed_by++] = *place;
+}
+
+/*
+ * True when other sessions wait for rows of this batch.
+ */
+bool
+architect_backfill_has_waiters(void)
+{
+	for (int i = nwriters_before; i < nwriters; i++)
+	{
+		LOCKTAG		tag;
+
+		SET_LOCKTAG_TRANSACTION(tag, writers[i]);
+		if (LockHasWaiters(&tag, ExclusiveLock, false))
+			return true;
+	}
+	return false;
+}
+
+/* One statement on rows of the leaf in hand. */
+typedef struct Change
+{
+	BackfillRun *run;
+	BackfillStatement *statement;
+	Datum	   *values;
+	int64		rows;
+	int64		hot;
+	int64		wal;
+} Change;
+
+static void
+execute_change(void *argument)
+{
+	Change	   *change = argument;
+	Relation	rel = RelationIdGetRelation(change->run->leaf->relation);
+	uint64		wal = pgWalUsage.wal_bytes;
+	int64		hot = architect_count_hot_updates(rel);
+
+	rows_seen = 0;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	change->rows = architect_backfill_execute(change->statement, change->values);
+	PopActiveSnapshot();
+	change->hot = architect_count_hot_updates(rel) - hot;
+	change->wal = pgWalUsage.wal_bytes - wal;
+	RelationClose(rel);
+	remember_writer();
+}
+
+/*
+ * Changes rows in a subtransaction and counts them; returns the error of a failure.
+ */
+static ErrorData *
+attempt(BackfillRun *run, BackfillStatement *statement, Datum *values)
+{
+	Change		change = {run, statement, values};
+	ErrorData  *error = architect_backfill_try(execute_change, &change);
+
+	if (error == NULL)
+	{
+		run->counts.rows += change.rows;
+		run->counts.hot += change.hot;
+		run->counts.wal += change.wal;
+		run->counts.batch_rows += change.rows;
+		run->wal_since += change.wal;
+		run->changed += change.rows;
+		run->window_rows += change.rows;
+		run->window_hot += change.hot;
+	}
+	return error;
+}
+
+static ErrorData *
+attempt_range(BackfillRun *run, const BackfillRange *range)
+{
+	BackfillLeaf *leaf = run->leaf;
+
+	if (range->whole)
+		return attempt(run, leaf->whole, NULL);
+	if (range->keyed)
+	{
+		int			ncolumns = leaf->key->ncolumns;
+		Datum	   *values = palloc0(2 * ncolumns * sizeof(Datum));
+
+		if (range->after != NULL)
+			memcpy(values, range->after, ncolumns * sizeof(Datum));
+		memcpy(values + ncolumns, range->upto, ncolumns * sizeof(Datum));
+		return attempt(run, range->after != NULL ? leaf->change : leaf->begin, values);
+	}
+	else
+	{
+		Datum		values[] = {
+			PointerGetDatum(&range->from), PointerGetDatum(&range->to),
+			Int32GetDatum(range->stripes), Int32GetDatum(range->stripe)
+		};
+
+		return attempt(run, leaf->change, values);
+	}
+}
+
+/* A row that is asked for its record_id. */
+typedef struct Identity
+{
+	BackfillRun *run;
+	ItemPointer place;
+	char	   *record_id;
+} Identity;
+
+static void
+identify(void *argument)
+{
+	Identity   *identity = argument;
+	Datum		value = PointerGetDatum(identity->place);
+	Datum		row;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (architect_backfill_fetch(identity->run->leaf->identify, &value, &row))
+		identity->record_id = TextDatumGetCString(row);
+	PopActiveSnapshot();
+}
+
+/*
+ * Returns the record_id of the row at a place; NULL where there is none any more.
+ */
+static char *
+record_id_of(BackfillRun *run, ItemPointer place)
+{
+	Identity	identity = {run, place, NULL};
+	ErrorData  *error = architect_backfill_try(identify, &identity);
+
+	if (error != NULL)
+		ReThrowError(error);
+	return identity.record_id;
+}
+
+/*
+ * Ends the job for an error of the user's data or triggers, with the row in the
+ * message where it is known.
+ */
+static void
+give_up(BackfillRun *run, ErrorData *error)
+{
+	if (architect_backfill_was_scanning() && rows_seen > 0)
+	{
+		ItemPointerData place = row_in_hand;
+		char	   *record_id = record_id_of(run, &place);
+
+		if (record_id != NULL)
+			error->context = psprintf("%s%schanging row %s of table %s",
+									  error->context != NULL ? error->context : "",
+									  error->context != NULL ? "\n" : "", record_id, run->leaf->name);
+	}
+	architect_backfill_fail(run, error);
+}
+
+static void
+raise_too_many(void *argument)
+{
+	BackfillRun *run = argument;
+	BackfillReject *rejected = llast(run->rejects);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_EXCEPTION),
+			 errmsg("more than " INT64_FORMAT " rows could not be changed", run->job->max_rejects),
+			 errdetail("The last one, %s of %s: %s", rejected->record_id, run->leaf->name, rejected->error->message),
+			 errhint("See " ARCHITECT_SCHEMA ".backfill_rejects. Correct the assignment or the rows, or call with a greater max_rejects.")));
+}
+
+/*
+ * Puts a row among the rejects of this batch; ends the job when they have become too
+ * many.
+ */
+static void
+reject(BackfillRun *run, ItemPointer place, ErrorData *error)
+{
+	char	   *record_id = record_id_of(run, place);
+	BackfillReject *rejected;
+
+	if (record_id == NULL)
+		return;
+	rejected = palloc(sizeof(BackfillReject));
+	rejected->relation = run->leaf->relation;
+	rejected->place = *place;
+	rejected->record_id = record_id;
+	rejected->error = error;
+	run->rejects = lappend(run->rejects, rejected);
+	run->pieces = BACKFILL_MOST_PIECES;
+	if (run->rejected + list_length(run->rejects) > run->job->max_rejects)
+		architect_backfill_fail(run, architect_backfill_try(raise_too_many, run));
+}
+
+/*
+ * True for an error that another row may not have: not one of rights, names or
+ * resources.
+ */
+bool
+architect_backfill_is_of_the_row(const ErrorData *error)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):
+		case MAKE_SQLSTATE('2', '6', '0', '0', '0'):
+		case MAKE_SQLSTATE('2', '8', '0', '0', '0'):
+		case MAKE_SQLSTATE('3', 'D', '0', '0', '0'):
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):
+		case MAKE_SQLSTATE('4', '2', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):
+		case MAKE_SQLSTATE('F', '0', '0', '0', '0'):
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):
+			return false;
+		default:
+			return true;
+	}
+}
+
+static BackfillOutcome change_range(BackfillRun *run, const BackfillRange *range);
+
+/* Places of rows as numbers that can be halved. */
+static uint64
+to_number(const ItemPointerData *place)
+{
+	return ((uint64) ItemPointerGetBlockNumberNoCheck(place) << 16) + ItemPointerGetOffsetNumberNoCheck(place);
+}
+
+static void
+to_place(uint64 number, ItemPointer place)
+{
+	ItemPointerSet(place, number >> 16, number & 0xFFFF);
+}
+
+/*
+ * Changes first the one and then the other half of a range, which failed as a whole.
+ */
+static BackfillOutcome
+change_halves(BackfillRun *run, const BackfillRange *range, ErrorData *error)
+{
+	BackfillRange left = *range;
+	BackfillRange right = *range;
+	BackfillOutcome outcome;
+
+	if (range->keyed)
+	{
+		left.upto = palloc(run->leaf->key->ncolumns * sizeof(Datum));
+		right.after = left.upto;
+		if (!architect_backfill_find_bound(run, range, Max(rows_seen / 2, 1), left.upto))
+			give_up(run, error);
+	}
+	else
+	{
+		uint64		middle = (to_number(&range->from) + to_number(&range->to)) / 2;
+
+		left.whole = right.whole = false;
+		if (middle == to_number(&range->from))
+			give_up(run, error);
+		to_place(middle, &left.to);
+		right.from = left.to;
+	}
+
+	outcome = change_range(run, &left);
+	return outcome == BACKFILL_DONE ? change_range(run, &right) : outcome;
+}
+
+/*
+ * Changes the rows of a range, but for those that are rejected.
+ */
+static BackfillOutcome
+change_range(BackfillRun *run, const BackfillRange *range)
+{
+	for (;;)
+	{
+		ErrorData  *error = attempt_range(run, range);
+		ItemPointerData place = row_in_hand;
+		Datum		value = PointerGetDatum(&place);
+
+		CHECK_FOR_INTERRUPTS();
+		if (error == NULL)
+			return BACKFILL_DONE;
+		if (architect_backfill_is_busy(error))
+			return BACKFILL_BUSY;
+		if (!run->job->skips || rows_seen == 0 || !architect_backfill_is_of_the_row(error))
+			give_up(run, error);
+		if (!architect_backfill_was_scanning() && rows_seen > 1)
+			return change_halves(run, range, error);
+
+		if (architect_backfill_was_scanning())
+		{
+			error = attempt(run, run->leaf->one, &value);
+			if (error != NULL && architect_backfill_is_busy(error))
+				return BACKFILL_BUSY;
+			if (error != NULL && !architect_backfill_is_of_the_row(error))
+				give_up(run, error);
+		}
+		if (error != NULL)
+			reject(run, &place, error);
+		pass_by(&place);
+	}
+}
+
+/*
+ * Changes the rows of a range in one or more subtransactions.  When BUSY is returned,
+ * the range begins where it is to be tried again; a part of it that was tried often
+ * enough is left for a sweep.
+ */
+BackfillOutcome
+architect_backfill_change(BackfillRun *run, BackfillRange *range)
+{
+	uint64		step;
+
+	if (range->keyed || range->whole)
+		return change_range(run, range);
+
+	step = (to_number(&range->to) - to_number(&range->from)) / run->pieces;
+	step = Max((step >> 16) << 16, 1 << 16);
+	while (ItemPointerCompare(&range->from, &range->to) < 0)
+	{
+		BackfillRange piece = *range;
+		BackfillOutcome outcome;
+
+		if (to_number(&range->to) - to_number(&range->from) > step)
+			to_place(to_number(&range->from) + step, &piece.to);
+		npassed_by = 0;
+		outcome = change_range(run, &piece);
+		if (outcome != BACKFILL_DONE)
+		{
+			if (run->attempt < MOST_ATTEMPTS)
+				return outcome;
+			run->postponed = true;
+		}
+		range->from = piece.to;
+		if (outcome != BACKFILL_DONE)
+			return outcome;
+	}
+	return BACKFILL_DONE;
 }

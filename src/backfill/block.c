@@ -1,0 +1,268 @@
+/*
+ * block.c
+ *    The walk in block order: windows of blocks, and in each window one stripe after
+ *    the other.
+ *
+ * A stripe is every k-th line pointer.  When a stripe is committed, the old versions
+ * of its rows can be pruned, and make room on their pages for the new versions of the
+ * next stripe.  So all but the first stay where they are, and need no index entries.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "backfill/run.h"
+
+#define FIRST_WINDOW 64			/* blocks */
+#define LEAST_WINDOW 8
+
+/* More stripes save little of the index, and each costs a look at all pages. */
+#define MOST_STRIPES 10
+
+/* Where every update makes index entries anyway, stripes save room in the table alone. */
+#define MOST_STRIPES_NOT_HOT 4
+
+#define SAMPLE 8				/* pages */
+
+/* Blocks of a relation in the order in which they are worked on. */
+typedef struct Window
+{
+	Oid			relation;
+	BlockNumber first;
+	BlockNumber end;
+	int			stripes;
+} Window;
+
+/*
+ * Returns how many stripes the rows of this page want: so few that the rows of one fit
+ * where the page is free, or where the first stripe makes room.
+ */
+static int
+count_page_stripes(Page page)
+{
+	int			rows = 0;
+	Size		bytes = 0;
+	double		fit;
+
+	if (PageIsNew(page))
+		return 1;
+	for (OffsetNumber i = FirstOffsetNumber; i <= PageGetMaxOffsetNumber(page); i++)
+	{
+		ItemId		item = PageGetItemId(page, i);
+
+		if (ItemIdIsNormal(item))
+		{
+			rows++;
+			bytes += MAXALIGN(ItemIdGetLength(item)) + sizeof(ItemIdData);
+		}
+	}
+	if (rows <= 1)
+		return 1;
+
+	/* A value that was NULL takes some bytes more. */
+	fit = PageGetHeapFreeSpace(page) / ((double) bytes / rows + sizeof(Datum));
+	return fit >= rows ? 1 : Min(rows, ceil(rows / Max(fit, 1)));
+}
+
+/*
+ * Returns how many stripes the pages of a window want.
+ */
+static int
+choose_stripes(BackfillRun *run, Relation rel, const Window *window)
+{
+	int			most = run->leaf->can_be_hot ? run->most_stripes : MOST_STRIPES_NOT_HOT;
+	BlockNumber step = Max((window->end - window->first) / SAMPLE, 1);
+	int			stripes = 1;
+
+	for (BlockNumber block = window->first; block < window->end; block += step)
+	{
+		Buffer		buffer = ReadBuffer(rel, block);
+
+		LockBuffer(buffer, BUFFER_LOCK_SHARE);
+		stripes = Max(stripes, count_page_stripes(BufferGetPage(buffer)));
+		UnlockReleaseBuffer(buffer);
+	}
+	return Min(stripes, most);
+}
+
+/* What a transaction of this walk does, so that it can be tried. */
+typedef struct Opening
+{
+	BackfillRun *run;
+	Window	   *window;
+	bool		chooses;		/* how many stripes */
+	bool		gone;
+} Opening;
+
+/*
+ * Locks the relation for the rest of the transaction and takes it in hand.
+ */
+static void
+open_relation(void *argument)
+{
+	Opening    *opening = argument;
+	BackfillRun *run = opening->run;
+	Window	   *window = opening->window;
+	Relation	rel = try_table_open(window->relation, RowExclusiveLock);
+	BlockNumber blocks;
+
+	opening->gone = rel == NULL;
+	if (rel == NULL)
+		return;
+	architect_backfill_check_shape(run->job);
+	architect_backfill_check_leaf(rel, run->job->owner);
+	architect_backfill_open_leaf(run, rel);
+
+	/* VACUUM may have taken blocks from the end. */
+	blocks = RelationGetNumberOfBlocks(rel);
+	window->end = Min(window->end, blocks);
+	if (opening->chooses && window->first < window->end)
+		window->stripes = run->sweeping ? 1 : choose_stripes(run, rel, window);
+	table_close(rel, NoLock);
+}
+
+/*
+ * Begins a transaction on the window.  DONE: go ahead; BUSY: a lock is in the way.
+ */
+static BackfillOutcome
+enter(BackfillRun *run, Opening *opening)
+{
+	ErrorData  *error;
+
+	if (!architect_backfill_begin_batch(run))
+		return BACKFILL_STOPPED;
+	error = architect_backfill_try(open_relation, opening);
+	if (error == NULL)
+		return BACKFILL_DONE;
+	if (!architect_backfill_is_busy(error))
+		architect_backfill_fail(run, error);
+	return BACKFILL_BUSY;
+}
+
+/*
+ * Changes the rows of one stripe, in one transaction as a rule.
+ */
+static BackfillOutcome
+change_stripe(BackfillRun *run, Window *window, int stripe)
+{
+	BackfillRange range = {.stripes = 1};
+	bool		ranged = false;
+
+	for (;;)
+	{
+		Opening		opening = {run, window, .chooses = stripe == 0 && !ranged};
+		BackfillOutcome outcome;
+
+		if (!architect_backfill_yield(run))
+			return BACKFILL_STOPPED;
+		outcome = enter(run, &opening);
+		if (outcome == BACKFILL_DONE)
+		{
+			if (opening.gone || window->first >= window->end)
+			{
+				architect_backfill_commit(run);
+				return BACKFILL_DONE;
+			}
+			if (!ranged)
+			{
+				ItemPointerSet(&range.from, window->first, 0);
+				ItemPointerSet(&range.to, window->end, 0);
+				range.stripes = window->stripes;
+				range.stripe = stripe;
+				ranged = true;
+			}
+			outcome = architect_backfill_change(run, &range);
+		}
+		if (outcome == BACKFILL_STOPPED)
+			return outcome;
+		if (architect_backfill_has_waiters())
+			run->size = Max(run->size / 2, LEAST_WINDOW);
+		architect_backfill_end_batch(run);
+		if (outcome == BACKFILL_DONE)
+		{
+			run->attempt = 0;
+			return outcome;
+		}
+		if (!architect_backfill_back_off(run))
+			return BACKFILL_STOPPED;
+	}
+}
+
+/*
+ * Fewer stripes where they do not keep rows on their pages, as when an old snapshot
+ * holds back pruning; now and then that is tried anew.
+ */
+static void
+learn_stripes(BackfillRun *run, int stripes)
+{
+	double		hoped = 1.0 - 1.0 / stripes;
+
+	if (stripes > 1 && run->window_rows >= 100 && run->window_hot < run->window_rows * hoped / 2)
+		run->most_stripes = Max(run->most_stripes / 2, 1);
+	else if (++run->windows % 16 == 0 && run->most_stripes < MOST_STRIPES)
+		run->most_stripes = Min(run->most_stripes * 2, MOST_STRIPES);
+}
+
+/*
+ * Changes the rows of a window, stripe by stripe; the next window is as large as the
+ * time of this one suggests.
+ */
+static BackfillOutcome
+change_window(BackfillRun *run, Window *window)
+{
+	BlockNumber blocks = window->end - window->first;
+	int			stripe = 0;
+
+	architect_backfill_begin_window();
+	run->longest = 0;
+	run->window_rows = run->window_hot = 0;
+	window->stripes = 1;
+	do
+	{
+		BackfillOutcome outcome = change_stripe(run, window, stripe);
+
+		if (outcome != BACKFILL_DONE)
+			return outcome;
+	} while (++stripe < window->stripes);
+
+	if (run->leaf != NULL && run->leaf->can_be_hot)
+		learn_stripes(run, window->stripes);
+	if (blocks >= run->size || run->longest > run->job->batch_time)
+		run->size = architect_backfill_next_size(run->size, run->longest, run->job->batch_time);
+	run->size = Min(Max(run->size, LEAST_WINDOW), Max(NBuffers / 8, LEAST_WINDOW));
+	return BACKFILL_DONE;
+}
+
+/*
+ * Walks over what no other worker has claimed.
+ */
+BackfillOutcome
+architect_backfill_walk_blocks(BackfillRun *run)
+{
+	Window		window;
+
+	run->size = FIRST_WINDOW;
+	run->most_stripes = MOST_STRIPES;
+	for (;;)
+	{
+		bool		found = architect_backfill_claim(run->job->id, run->size, &window.relation, &window.first,
+													 &window.end);
+		BackfillOutcome outcome;
+
+		architect_backfill_commit(run);
+		if (!found)
+			return BACKFILL_DONE;
+		outcome = change_window(run, &window);
+		if (outcome != BACKFILL_DONE)
+		{
+			architect_backfill_return(run->job->id, window.relation, window.first);
+			architect_backfill_commit(run);
+			return outcome;
+		}
+	}
+}

@@ -1,0 +1,505 @@
+/*
+ * run.c
+ *    A run: the transactions of one process at work on a job, and the time between.
+ *
+ * In the foreground the run is within CALL, and SPI ends its transactions; in a worker
+ * the run begins and ends them itself.  Whatever can fail is done in a subtransaction,
+ * so that the run is left to say what became of the job.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/portal.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "backfill/run.h"
+
+#define SAVE_EVERY 250			/* ms */
+#define CHECK_EVERY 500			/* ms */
+#define LOOK_EVERY 1000			/* ms, while waiting */
+#define TELL_EVERY 5000			/* ms */
+
+/*
+ * Does a task in a subtransaction; returns its error, made in the caller's context,
+ * or NULL.
+ */
+ErrorData *
+architect_backfill_try(ArchitectTask task, void *argument)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		task(argument);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+/*
+ * True for an error that goes away by itself: somebody else's lock was in the way.
+ */
+bool
+architect_backfill_is_busy(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
+		error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
+}
+
+static void
+set_local(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/*
+ * Makes the transaction that has just begun one of the job's.
+ */
+static void
+begin(BackfillRun *run)
+{
+	char		number[32];
+
+	MemoryContextSwitchTo(run->batch);
+	set_local("transaction_isolation", "read committed");
+	snprintf(number, sizeof(number), "%d", run->job->lock_timeout);
+	set_local("lock_timeout", number);
+	snprintf(number, sizeof(number), INT64_FORMAT, run->job->id);
+	set_local("architect.backfill_job", number);
+}
+
+/*
+ * Commits, and begins a transaction that holds no snapshot.
+ */
+void
+architect_backfill_commit(BackfillRun *run)
+{
+	if (run->foreground)
+		SPI_commit();
+	else
+	{
+		CommitTransactionCommand();
+		StartTransactionCommand();
+	}
+	(void) pgstat_report_stat(false);
+	MemoryContextReset(run->batch);
+	begin(run);
+}
+
+/*
+ * Rolls back likewise.  What is in the batch's memory stays.
+ */
+static void
+roll_back(BackfillRun *run)
+{
+	if (run->foreground)
+		SPI_rollback();
+	else
+	{
+		AbortCurrentTransaction();
+		StartTransactionCommand();
+	}
+	begin(run);
+}
+
+static void
+save_rejects(BackfillRun *run)
+{
+	ListCell   *cell;
+
+	foreach(cell, run->rejects)
+	{
+		BackfillReject *rejected = lfirst(cell);
+
+		architect_backfill_add_reject(run->job->id, rejected->relation, &rejected->place, rejected->record_id,
+									  rejected->error);
+	}
+	if (run->rejects == NIL && run->pieces > 1)
+		run->pieces /= 2;
+	run->rejected += list_length(run->rejects);
+	run->rejects = NIL;
+}
+
+/*
+ * Ends the job as failed, or where somebody cancelled the query as one that can go on;
+ * then raises the error.  The rows of the transaction in hand are left as they were.
+ */
+void
+architect_backfill_fail(BackfillRun *run, ErrorData *error)
+{
+	bool		cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+	char	   *message = error->context == NULL ? error->message :
+		psprintf("%s (%s)", error->message, error->context);
+
+	roll_back(run);
+	save_rejects(run);
+	architect_backfill_save_progress(run->job->id, run->worker, &run->counts);
+	if (cancelled)
+		architect_backfill_log(run->job->id, "interrupted", "%s", error->message);
+	else
+	{
+		architect_backfill_set_state(run->job, "failed", message);
+		architect_backfill_log(run->job->id, "failed", "%s", message);
+	}
+	if (run->foreground)
+		SPI_commit();
+	else
+	{
+		CommitTransactionCommand();
+		StartTransactionCommand();
+	}
+	ReThrowError(error);
+}
+
+/*
+ * Begins the work of a transaction; false when the job is to be worked on no longer.
+ */
+bool
+architect_backfill_begin_batch(BackfillRun *run)
+{
+	ConstraintsSetStmt immediate = {.type = T_ConstraintsSetStmt, .constraints = NIL, .deferred = false};
+
+	run->counts.batch_rows = 0;
+	run->batch_began = GetCurrentTimestamp();
+	AfterTriggerSetState(&immediate);
+	if (!architect_backfill_refresh(run->job))
+		return false;
+	return strcmp(run->job->state, "running") == 0;
+}
+
+/*
+ * Ends it: what was done is counted with it, and committed with it.
+ */
+void
+architect_backfill_end_batch(BackfillRun *run)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int64		took = TimestampDifferenceMilliseconds(run->batch_began, now);
+
+	run->counts.busy += took;
+	run->longest = Max(run->longest, took);
+	save_rejects(run);
+	if (TimestampDifferenceExceeds(run->saved_at, now, SAVE_EVERY) || run->job->walk == BACKFILL_WALK_KEY)
+	{
+		architect_backfill_save_progress(run->job->id, run->worker, &run->counts);
+		run->counts = (BackfillCounts) {0};
+		run->saved_at = now;
+	}
+	architect_backfill_commit(run);
+}
+
+/*
+ * Takes it back, for another try.
+ */
+void
+architect_backfill_undo_batch(BackfillRun *run)
+{
+	run->rejects = NIL;
+	run->counts = (BackfillCounts) {0};
+	roll_back(run);
+	MemoryContextReset(run->batch);
+}
+
+/*
+ * Tells the caller of a run in the foreground how far it is.
+ */
+static void
+tell(BackfillRun *run)
+{
+	Oid			types[] = {INT8OID};
+	Datum		values[] = {Int64GetDatum(run->job->id)};
+	List	   *rows;
+
+	if (!run->foreground || !TimestampDifferenceExceeds(run->told_at, GetCurrentTimestamp(), TELL_EVERY))
+		return;
+	run->told_at = GetCurrentTimestamp();
+	rows = architect_read_as_owner("SELECT " ARCHITECT_SCHEMA "._backfill_line($1)", 1, types, values, NULL);
+	if (rows != NIL && ((char **) linitial(rows))[0] != NULL)
+		ereport(NOTICE, (errmsg("%s", ((char **) linitial(rows))[0])));
+	architect_backfill_commit(run);
+}
+
+static void
+take_interrupts(void)
+{
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+}
+
+/*
+ * Sleeps; the caller holds no snapshot.
+ */
+static void
+doze(int ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	take_interrupts();
+}
+
+/* What a look for obstacles is told and finds. */
+typedef struct Obstacle
+{
+	BackfillRun *run;
+	int64		elapsed;		/* ms */
+	bool		found;			/* and its reason stands in the run */
+} Obstacle;
+
+static void
+look_for_obstacle(void *argument)
+{
+	Obstacle   *obstacle = argument;
+	BackfillRun *run = obstacle->run;
+	char	   *reason = architect_backfill_obstacle(run->job, run->wal_since, obstacle->elapsed);
+
+	obstacle->found = reason != NULL;
+	if (reason != NULL)
+		strlcpy(run->reason, reason, sizeof(run->reason));
+}
+
+/*
+ * True when something is in the way of another batch: the run's reason says what.
+ */
+static bool
+is_obstructed(BackfillRun *run)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	Obstacle	obstacle = {run, TimestampDifferenceMilliseconds(run->checked_at, now)};
+	ErrorData  *error = architect_backfill_try(look_for_obstacle, &obstacle);
+
+	if (error != NULL)
+		architect_backfill_fail(run, error);
+	run->checked_at = now;
+	run->wal_since = 0;
+	return obstacle.found;
+}
+
+/* A run in the foreground waits for the end of a pause. */
+static bool
+is_paused_here(BackfillRun *run)
+{
+	return run->foreground && strcmp(run->job->state, "paused") == 0;
+}
+
+static void
+show_reason(BackfillRun *run, char *shown, Size size)
+{
+	if (strcmp(shown, run->reason) == 0)
+		return;
+	architect_backfill_save_progress(run->job->id, run->worker, &run->counts);
+	run->counts = (BackfillCounts) {0};
+	architect_backfill_save_wait(run->job->id, run->worker, run->reason);
+	strlcpy(shown, run->reason, size);
+}
+
+/*
+ * Waits for a reason that the views show: so long, and then for as long as the job is
+ * paused or something is in its way.  False when the job is to be worked on no longer.
+ */
+bool
+architect_backfill_rest(BackfillRun *run, const char *reason, int ms)
+{
+	TimestampTz begin = GetCurrentTimestamp();
+	char		shown[BACKFILL_REASON] = "";
+	bool		goes_on = true;
+
+	strlcpy(run->reason, reason, sizeof(run->reason));
+	do
+	{
+		show_reason(run, shown, sizeof(shown));
+		architect_backfill_commit(run);
+		doze(ms > 0 ? Min(ms, LOOK_EVERY) : LOOK_EVERY);
+		goes_on = architect_backfill_refresh(run->job) &&
+			(strcmp(run->job->state, "running") == 0 || is_paused_here(run));
+		tell(run);
+		if (is_paused_here(run))
+			strlcpy(run->reason, "to be resumed: the job is paused", sizeof(run->reason));
+	} while (goes_on &&
+			 (!TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), ms) || is_paused_here(run) ||
+			  is_obstructed(run)));
+
+	architect_backfill_save_wait(run->job->id, run->worker, NULL);
+	architect_backfill_commit(run);
+	return goes_on;
+}
+
+/*
+ * Between batches: waits while there are obstacles, or while a run in the foreground
+ * is paused; false when the job is to be worked on no longer.
+ */
+bool
+architect_backfill_yield(BackfillRun *run)
+{
+	take_interrupts();
+	tell(run);
+	if (is_paused_here(run))
+		return architect_backfill_rest(run, "to be resumed: the job is paused", 0);
+	if (strcmp(run->job->state, "running") != 0)
+		return false;
+	if (!TimestampDifferenceExceeds(run->checked_at, GetCurrentTimestamp(), CHECK_EVERY))
+		return true;
+	if (is_obstructed(run))
+		return architect_backfill_rest(run, run->reason, 0);
+	architect_backfill_commit(run);
+	return true;
+}
+
+/*
+ * Waits after a lock was in the way, longer each time; false when the job is to be
+ * worked on no longer.
+ */
+bool
+architect_backfill_back_off(BackfillRun *run)
+{
+	run->attempt++;
+	run->counts.retries++;
+	run->pieces = BACKFILL_MOST_PIECES;
+	return architect_backfill_rest(run, "a lock that another session holds",
+								   architect_backfill_backoff(run->attempt));
+}
+
+/*
+ * Waits until the other workers of the job have come to the end of their walk.
+ */
+static void
+await_followers(BackfillRun *run, List *followers)
+{
+	while (!architect_backfill_await_followers(followers, LOOK_EVERY))
+	{
+		take_interrupts();
+		architect_backfill_commit(run);
+	}
+}
+
+static BackfillOutcome
+walk(BackfillRun *run)
+{
+	return run->job->walk == BACKFILL_WALK_KEY ? architect_backfill_walk_keys(run) :
+		architect_backfill_walk_blocks(run);
+}
+
+/*
+ * Leads the job from wherever it stands to its end.
+ */
+static void
+lead(BackfillRun *run)
+{
+	BackfillJob *job = run->job;
+	List	   *followers = NIL;
+	BackfillOutcome outcome = BACKFILL_DONE;
+
+	architect_backfill_set_state(job, "running", NULL);
+	architect_backfill_begin_progress(job->id, run->worker);
+	architect_backfill_add_parts(job);
+	run->rejected = architect_backfill_count_rejects(job->id);
+	architect_backfill_commit(run);
+
+	if (strcmp(job->phase, "walk") == 0)
+	{
+		MemoryContextSwitchTo(run->context);
+		if (job->workers > 1)
+			followers = architect_backfill_launch_followers(job);
+		outcome = walk(run);
+		await_followers(run, followers);
+		if (outcome == BACKFILL_DONE && followers != NIL)
+			outcome = walk(run);
+	}
+	if (outcome == BACKFILL_DONE)
+		outcome = architect_backfill_finish(run);
+	if (outcome == BACKFILL_STOPPED)
+		architect_backfill_log(job->id, "stopped", "the job is %s", job->state);
+	architect_backfill_save_progress(job->id, run->worker, &run->counts);
+	architect_backfill_commit(run);
+}
+
+static void
+follow(BackfillRun *run)
+{
+	architect_backfill_begin_progress(run->job->id, run->worker);
+	architect_backfill_commit(run);
+	(void) walk(run);
+	architect_backfill_save_progress(run->job->id, run->worker, &run->counts);
+	architect_backfill_commit(run);
+}
+
+/*
+ * Works on a job until it is done, or paused or cancelled; raises 55006 when another
+ * process does.  The caller has begun a transaction, and in the foreground has SPI
+ * connected with SPI_OPT_NONATOMIC.  The transaction that it is left with has done
+ * nothing.
+ */
+void
+architect_backfill_run(int64 id, int worker, bool foreground)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	BackfillRun *run;
+	MemoryContext context;
+
+	if (!architect_backfill_lock(id, worker))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("backfill " INT64_FORMAT " is running already", id),
+				 errhint("See " ARCHITECT_SCHEMA ".backfill_progress.")));
+
+	context = AllocSetContextCreate(foreground ? PortalContext : TopMemoryContext, "pg_architect backfill",
+									ALLOCSET_DEFAULT_SIZES);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		run = palloc0(sizeof(BackfillRun));
+		run->worker = worker;
+		run->foreground = foreground;
+		run->context = context;
+		run->batch = AllocSetContextCreate(context, "pg_architect backfill batch", ALLOCSET_DEFAULT_SIZES);
+		run->pieces = 1;
+		run->told_at = run->checked_at = GetCurrentTimestamp();
+		run->job = architect_backfill_load(id);
+		if (run->job == NULL)
+			elog(ERROR, "backfill " INT64_FORMAT " is gone", id);
+		architect_backfill_commit(run);
+
+		if (worker == 0)
+			lead(run);
+		else
+			follow(run);
+		architect_backfill_close_leaf(run);
+	}
+	PG_FINALLY();
+	{
+		architect_backfill_unlock(id, worker);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}
