@@ -174,7 +174,7 @@ SELECT record_id, changed_by FROM architect.audit_log WHERE record_id LIKE '6_' 
 
 -- What the log says of an event itself, an application cannot say.
 BEGIN;
-SELECT architect.audit_set_actor('gina', '{"partition": "p", "updated_row": {"id": 1}, "step": 7}');
+SELECT architect.audit_set_actor('gina', '{"partition": "p", "updated_row": {"id": 1}, "backfill_job": 7, "step": 7}');
 UPDATE audit_actor.item SET id = 70 WHERE id = 60;
 TRUNCATE audit_actor.item;
 COMMIT;

@@ -18,12 +18,16 @@
 #include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
+#include "utils/numeric.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
 #include "audit/audit.h"
 
 PG_FUNCTION_INFO_V1(architect_audit_set_actor);
+
+/* Set in the transactions of a backfill. */
+#define JOB_SETTING "architect.backfill_job"
 
 /* What audit_set_actor said, the newest first. */
 typedef struct Actor
@@ -150,6 +154,34 @@ session_context(void)
 	return context;
 }
 
+/*
+ * The backfill that this transaction belongs to, as {"backfill_job": number}; 0 for none.
+ */
+static Datum
+job_context(void)
+{
+	const char *setting = GetConfigOption(JOB_SETTING, true, false);
+	JsonbParseState *state = NULL;
+	JsonbValue	key = {.type = jbvString};
+	JsonbValue	value = {.type = jbvNumeric};
+	char	   *end;
+	int64		job;
+
+	if (setting == NULL || setting[0] == '\0')
+		return (Datum) 0;
+	job = strtoi64(setting, &end, 10);
+	if (*end != '\0' || job <= 0)
+		return (Datum) 0;
+
+	key.val.string.val = AUDIT_CONTEXT_JOB;
+	key.val.string.len = strlen(AUDIT_CONTEXT_JOB);
+	value.val.numeric = int64_to_numeric(job);
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	pushJsonbValue(&state, WJB_KEY, &key);
+	pushJsonbValue(&state, WJB_VALUE, &value);
+	return JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)));
+}
+
 static Datum
 get_session_user_name(void)
 {
@@ -195,11 +227,12 @@ resolve(void)
 {
 	MemoryContext caller = MemoryContextSwitchTo(TopTransactionContext);
 	bool		has_name = actor != NULL && DatumGetPointer(actor->name) != NULL;
+	Datum		said = actor != NULL ? actor->context : (Datum) 0;
 
 	changed_by_value = has_name ? actor->name : get_session_user_name();
 	session_role_value = has_name ? get_session_user_name() : (Datum) 0;
-	context_value = merge_contexts(actor != NULL ? take_out(actor->context, AUDIT_CONTEXT_ROW) : (Datum) 0,
-								   session_context());
+	said = take_out(take_out(said, AUDIT_CONTEXT_ROW), AUDIT_CONTEXT_JOB);
+	context_value = merge_contexts(merge_contexts(said, session_context()), job_context());
 	MemoryContextSwitchTo(caller);
 	resolved = true;
 }

@@ -31,6 +31,9 @@
 /* And under this one that of a TRUNCATE the partition, where it was not all of the table. */
 #define AUDIT_CONTEXT_PARTITION "partition"
 
+/* And under this one what a backfill changed has its job. */
+#define AUDIT_CONTEXT_JOB "backfill_job"
+
 /* What a masked value looks like in the log. */
 #define AUDIT_MASK "***"
 
