@@ -60,8 +60,13 @@ OBJS = \
 	src/audit/verify.o \
 	src/backfill/backfill.o \
 	src/backfill/expression.o \
+	src/backfill/history.o \
+	src/backfill/manners.o \
+	src/backfill/pace.o \
 	src/backfill/start.o \
 	src/backfill/stub.o \
+	src/backfill/throttle.o \
+	src/backfill/watch.o \
 	src/tenant/claims.o \
 	src/tenant/context.o \
 	src/tenant/cross.o \

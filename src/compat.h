@@ -19,6 +19,9 @@
 #include "mb/pg_wchar.h"
 #include "pgstat.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/lock.h"
+#include "storage/procarray.h"
+#include "storage/sinvaladt.h"
 #include "utils/acl.h"
 #include "utils/datum.h"
 #include "utils/guc_tables.h"
@@ -199,6 +202,17 @@ architect_compute_virtual_columns(Relation rel, TupleTableSlot *slot)
 			slot->tts_values[i] = datumCopy(slot->tts_values[i], attribute->attbyval, attribute->attlen);
 	}
 	FreeExecutorState(estate);
+#endif
+}
+
+/* The process that runs this transaction; NULL when it has ended. */
+static inline PGPROC *
+architect_find_process(VirtualTransactionId transaction)
+{
+#if PG_VERSION_NUM >= 170000
+	return ProcNumberGetProc(transaction.procNumber);
+#else
+	return BackendIdGetProc(transaction.backendId);
 #endif
 }
 
