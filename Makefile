@@ -61,8 +61,14 @@ OBJS = \
 	src/backfill/backfill.o \
 	src/backfill/expression.o \
 	src/backfill/history.o \
+	src/backfill/job.o \
+	src/backfill/lock.o \
 	src/backfill/manners.o \
 	src/backfill/pace.o \
+	src/backfill/part.o \
+	src/backfill/progress.o \
+	src/backfill/register.o \
+	src/backfill/reject.o \
 	src/backfill/start.o \
 	src/backfill/stub.o \
 	src/backfill/throttle.o \

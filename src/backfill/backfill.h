@@ -102,6 +102,7 @@ typedef struct BackfillCounts
 } BackfillCounts;
 
 /* backfill.c */
+extern bool architect_backfill_autostart;
 extern void architect_backfill_init(void);
 
 /* expression.c */
@@ -135,11 +136,13 @@ extern void architect_backfill_set_phase(BackfillJob *job, const char *phase);
 extern void architect_backfill_log(int64 id, const char *event, const char *detail,...) pg_attribute_printf(3, 4);
 extern void architect_backfill_log_once(int64 id, const char *event, const char *detail,...) pg_attribute_printf(3, 4);
 extern void architect_backfill_check_right(const BackfillJob *job);
+extern char *architect_backfill_here(void);
 
 /* part.c */
 extern void architect_backfill_add_parts(BackfillJob *job);
 extern void architect_backfill_rewind_parts(BackfillJob *job);
 extern bool architect_backfill_claim(int64 id, int64 blocks, Oid *relation, BlockNumber *first, BlockNumber *end);
+extern void architect_backfill_return(int64 id, Oid relation, BlockNumber first);
 extern bool architect_backfill_take_part(int64 id, Oid *relation, char ***cursor, char ***last);
 extern void architect_backfill_move_cursor(int64 id, Oid relation, int ncolumns, char **cursor);
 extern void architect_backfill_bound_part(int64 id, Oid relation, int ncolumns, char **last);
@@ -153,7 +156,8 @@ extern void architect_backfill_save_total(int64 id, int64 rows);
 extern void architect_backfill_save_left(int64 id, int64 matching, int64 unchanged);
 
 /* reject.c */
-extern void architect_backfill_add_reject(int64 id, Oid relation, ItemPointer tid, const char *record_id, ErrorData *error);
+extern void architect_backfill_add_reject(int64 id, Oid relation, ItemPointer tid, const char *record_id,
+										  ErrorData *error);
 extern void architect_backfill_drop_reject(int64 id, Oid relation, const char *record_id);
 extern int64 architect_backfill_count_rejects(int64 id);
 

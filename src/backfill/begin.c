@@ -17,7 +17,8 @@ static const Oid same_types[] = {OIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, OID
 static BackfillQuery same_query = BACKFILL_QUERY(same_types,
 	"SELECT job FROM (SELECT job, state FROM architect.backfill_register"
 	" WHERE target = $1 AND set_list = $2 AND condition IS NOT DISTINCT FROM $3 AND walk = $4"
-	" AND key_index::text IS NOT DISTINCT FROM $5 AND owner::oid = $6"
+	" AND key_index::text IS NOT DISTINCT FROM $5"
+	" AND owner = (SELECT rolname FROM pg_roles WHERE oid = $6)"
 	" ORDER BY job DESC LIMIT 1) AS last WHERE state IN ('waiting', 'running', 'paused', 'failed')");
 
 static const Oid take_over_types[] = {
@@ -27,6 +28,7 @@ static const Oid take_over_types[] = {
 
 static BackfillQuery take_over_query = BACKFILL_QUERY(take_over_types,
 	"UPDATE architect.backfill_register SET state = 'waiting', error = NULL, finished_at = NULL,"
+	" called_at = clock_timestamp(),"
 	" settings = $2::jsonb, shape = $3::jsonb, home = $4, workers = $5, on_error = $6, max_rejects = $7,"
 	" batch_time = $8 * interval '1 millisecond', lock_timeout = $9 * interval '1 millisecond',"
 	" max_lag = $10 * interval '1 millisecond', max_lag_bytes = $11, max_slot_bytes = $12, max_wal_rate = $13,"
