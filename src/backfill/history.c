@@ -15,20 +15,33 @@
 #define NOTE_INTERVAL 50		/* ms */
 
 /*
- * Leaves every other note out.
+ * Leaves out the note that is missed least: the one whose neighbours are closest to each
+ * other for their age.
  */
 static void
-thin_out(BackfillHistory *history)
+drop_note(BackfillHistory *history, TimestampTz now)
 {
-	int			kept = 0;
+	int			dropped = 1;
+	double		smallest = 2;
 
-	for (int i = 0; i < history->count; i += 2)
+	for (int i = 1; i < history->count - 1; i++)
 	{
-		history->at[kept] = history->at[i];
-		history->value[kept] = history->value[i];
-		kept++;
+		TimestampTz before = history->at[i - 1];
+		double		gap = (double) (history->at[i + 1] - before) / (now - before);
+
+		if (gap < smallest)
+		{
+			smallest = gap;
+			dropped = i;
+		}
 	}
-	history->count = kept;
+
+	history->count--;
+	for (int i = dropped; i < history->count; i++)
+	{
+		history->at[i] = history->at[i + 1];
+		history->value[i] = history->value[i + 1];
+	}
 }
 
 /*
@@ -44,7 +57,7 @@ architect_backfill_note(BackfillHistory *history, TimestampTz at, uint64 value)
 					  !TimestampDifferenceExceeds(history->at[last], at, NOTE_INTERVAL)))
 		return;
 	if (history->count == BACKFILL_NOTES)
-		thin_out(history);
+		drop_note(history, at);
 	history->at[history->count] = at;
 	history->value[history->count] = value;
 	history->count++;

@@ -13,7 +13,7 @@
  * How far a counter of the server's (WAL, transactions) had come at times that this
  * process has seen.  Zeroed: none yet.
  */
-#define BACKFILL_NOTES 64
+#define BACKFILL_NOTES 100
 
 typedef struct BackfillHistory
 {
