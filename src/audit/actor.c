@@ -14,7 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
-#include "utils/guc.h"
+#include "utils/guc_tables.h"
 #include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -45,6 +45,7 @@ static bool resolved = false;
 static Datum changed_by_value;
 static Datum session_role_value;
 static Datum context_value;
+static char job_value[24];
 
 /* The session user's name as text, kept for the session. */
 static Datum session_user_name = (Datum) 0;
@@ -155,24 +156,31 @@ session_context(void)
 }
 
 /*
- * The backfill that this transaction belongs to, as {"backfill_job": number}; 0 for none.
+ * The number of the backfill that this transaction belongs to, as text; "" for none.
+ */
+static const char *
+current_job(void)
+{
+	static struct config_string *setting = NULL;
+
+	if (setting == NULL)
+		setting = (struct config_string *) architect_find_setting(JOB_SETTING);
+	return setting == NULL || *setting->variable == NULL ? "" : *setting->variable;
+}
+
+/*
+ * {"backfill_job": number}, or 0 where there is none.
  */
 static Datum
 job_context(void)
 {
-	const char *setting = GetConfigOption(JOB_SETTING, true, false);
 	JsonbParseState *state = NULL;
 	JsonbValue	key = {.type = jbvString};
 	JsonbValue	value = {.type = jbvNumeric};
-	char	   *end;
-	int64		job;
+	int64		job = strtoi64(job_value, NULL, 10);
 
-	if (setting == NULL || setting[0] == '\0')
+	if (job <= 0)
 		return (Datum) 0;
-	job = strtoi64(setting, &end, 10);
-	if (*end != '\0' || job <= 0)
-		return (Datum) 0;
-
 	key.val.string.val = AUDIT_CONTEXT_JOB;
 	key.val.string.len = strlen(AUDIT_CONTEXT_JOB);
 	value.val.numeric = int64_to_numeric(job);
@@ -231,6 +239,7 @@ resolve(void)
 
 	changed_by_value = has_name ? actor->name : get_session_user_name();
 	session_role_value = has_name ? get_session_user_name() : (Datum) 0;
+	strlcpy(job_value, current_job(), sizeof(job_value));
 	said = take_out(take_out(said, AUDIT_CONTEXT_ROW), AUDIT_CONTEXT_JOB);
 	context_value = merge_contexts(merge_contexts(said, session_context()), job_context());
 	MemoryContextSwitchTo(caller);
@@ -245,7 +254,8 @@ void
 architect_audit_actor(Datum *changed_by, Datum *session_role, Datum *context)
 {
 	/* The application may have named itself anew since. */
-	if (!resolved || session_user_id != GetSessionUserId() || context_setting[0] != '\0')
+	if (!resolved || session_user_id != GetSessionUserId() || context_setting[0] != '\0' ||
+		strcmp(job_value, current_job()) != 0)
 		resolve();
 	*changed_by = changed_by_value;
 	*session_role = session_role_value;
