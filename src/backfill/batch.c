@@ -38,7 +38,6 @@ static int	npassed_by = 0;
 /* Transactions that wrote rows of this window: these are not changed again. */
 static TransactionId *writers = NULL;
 static int	nwriters = 0;
-static int	nwriters_before = 0;	/* this batch */
 
 /*
  * architect._backfill_stripe(row_place tid, writer xid, stripes integer, stripe integer)
@@ -71,7 +70,7 @@ architect_backfill_stripe(PG_FUNCTION_ARGS)
 void
 architect_backfill_begin_window(void)
 {
-	nwriters = nwriters_before = 0;
+	nwriters = 0;
 }
 
 /* What was passed by so far is a matter of other rows. */
@@ -79,7 +78,6 @@ void
 architect_backfill_begin_rows(void)
 {
 	npassed_by = 0;
-	nwriters_before = nwriters;
 }
 
 static void
@@ -115,20 +113,18 @@ pass_by(ItemPointer place)
 }
 
 /*
- * True when other sessions wait for rows of this batch.
+ * True when other sessions wait for rows of this transaction.
  */
 bool
 architect_backfill_has_waiters(void)
 {
-	for (int i = nwriters_before; i < nwriters; i++)
-	{
-		LOCKTAG		tag;
+	LOCKTAG		tag;
+	TransactionId xid = GetTopTransactionIdIfAny();
 
-		SET_LOCKTAG_TRANSACTION(tag, writers[i]);
-		if (LockHasWaiters(&tag, ExclusiveLock, false))
-			return true;
-	}
-	return false;
+	if (!TransactionIdIsValid(xid))
+		return false;
+	SET_LOCKTAG_TRANSACTION(tag, xid);
+	return LockHasWaiters(&tag, ExclusiveLock, false);
 }
 
 /* One statement on rows of the leaf in hand. */

@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/table.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -22,7 +24,7 @@
 #define LEAST_WINDOW 8
 
 /* More stripes save little of the index, and each costs a look at all pages. */
-#define MOST_STRIPES 10
+#define MOST_STRIPES 12
 
 /* Where every update makes index entries anyway, stripes save room in the table alone. */
 #define MOST_STRIPES_NOT_HOT 4

@@ -91,8 +91,7 @@ begin(BackfillRun *run)
 	set_local("transaction_isolation", "read committed");
 	snprintf(number, sizeof(number), "%d", run->job->lock_timeout);
 	set_local("lock_timeout", number);
-	snprintf(number, sizeof(number), INT64_FORMAT, run->job->id);
-	set_local("architect.backfill_job", number);
+	architect_backfill_tell_job(run->job->id);
 }
 
 /*
