@@ -6,7 +6,7 @@
 
 #include "utils/guc.h"
 
-#include "backfill/backfill.h"
+#include "backfill/run.h"
 
 /* The number of the job in the transaction of a batch, and else empty. */
 static char *job_setting = NULL;
@@ -16,6 +16,9 @@ bool		architect_backfill_autostart = true;
 void
 architect_backfill_init(void)
 {
+	architect_backfill_statement_init();
+	architect_backfill_ddl_init();
+
 	DefineCustomBoolVariable("architect.backfill_autostart",
 							 "Go on with backfill jobs of background workers when the server starts.",
 							 "Jobs start only where the library is preloaded.",

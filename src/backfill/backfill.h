@@ -159,6 +159,7 @@ extern void architect_backfill_save_left(int64 id, int64 matching, int64 unchang
 extern void architect_backfill_add_reject(int64 id, Oid relation, ItemPointer tid, const char *record_id,
 										  ErrorData *error);
 extern void architect_backfill_drop_reject(int64 id, Oid relation, const char *record_id);
+extern void architect_backfill_clear_rejects(int64 id);
 extern int64 architect_backfill_count_rejects(int64 id);
 
 /* lock.c */

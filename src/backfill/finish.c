@@ -301,7 +301,10 @@ report(BackfillRun *run, const Proof *proof)
 	StringInfoData text;
 
 	initStringInfo(&text);
-	appendStringInfo(&text, INT64_FORMAT " rows are left", proof->open + proof->rejected);
+	if (job->walk == BACKFILL_WALK_KEY)
+		appendStringInfoString(&text, "each row was done once");
+	else
+		appendStringInfo(&text, INT64_FORMAT " rows are left", proof->open + proof->rejected);
 	if (rejects > 0)
 		appendStringInfo(&text, "; " INT64_FORMAT " rows were rejected", rejects);
 	if (proof->open > 0)

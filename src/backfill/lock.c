@@ -26,6 +26,9 @@ static void
 make_tag(LOCKTAG *tag, int64 id, int worker)
 {
 	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, architect_relation("backfill_register", false), (uint32) id, worker);
+
+	/* Of the other method all locks of a session go when a transaction is rolled back. */
+	tag->locktag_lockmethodid = USER_LOCKMETHOD;
 }
 
 /*

@@ -28,6 +28,9 @@ static const Oid id_types[] = {INT8OID};
 static BackfillQuery count_query = BACKFILL_QUERY(id_types,
 	"SELECT count(*) FROM architect.backfill_rejected WHERE job = $1");
 
+static BackfillQuery clear_query = BACKFILL_QUERY(id_types,
+	"DELETE FROM architect.backfill_rejected WHERE job = $1");
+
 /*
  * Notes a row with the error that it gave; of one that was noted already, the new
  * error.
@@ -53,6 +56,17 @@ architect_backfill_drop_reject(int64 id, Oid relation, const char *record_id)
 	Datum		values[] = {Int64GetDatum(id), ObjectIdGetDatum(relation), CStringGetTextDatum(record_id)};
 
 	(void) architect_backfill_query(&drop_query, values, NULL);
+}
+
+/*
+ * Forgets all rejects of the job, as all its rows are tried again.
+ */
+void
+architect_backfill_clear_rejects(int64 id)
+{
+	Datum		values[] = {Int64GetDatum(id)};
+
+	(void) architect_backfill_query(&clear_query, values, NULL);
 }
 
 int64

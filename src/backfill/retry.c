@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -120,6 +121,7 @@ architect_backfill_retry(PG_FUNCTION_ARGS)
 {
 	int64		id = PG_GETARG_INT64(0);
 	BackfillRun run = {.job = architect_backfill_load(id), .context = CurrentMemoryContext, .sweeping = true};
+	char		number[32];
 	int64		changed = 0;
 	ListCell   *cell;
 
@@ -130,7 +132,8 @@ architect_backfill_retry(PG_FUNCTION_ARGS)
 				 errmsg("backfill " INT64_FORMAT " is running", id),
 				 errhint("Retry when it is done, or pause it before.")));
 
-	architect_backfill_tell_job(id);
+	snprintf(number, sizeof(number), INT64_FORMAT, id);
+	(void) set_config_option("architect.backfill_job", number, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 	foreach(cell, read_rejects(id))
 	{
 		char	  **row = lfirst(cell);

@@ -91,7 +91,8 @@ begin(BackfillRun *run)
 	set_local("transaction_isolation", "read committed");
 	snprintf(number, sizeof(number), "%d", run->job->lock_timeout);
 	set_local("lock_timeout", number);
-	architect_backfill_tell_job(run->job->id);
+	snprintf(number, sizeof(number), INT64_FORMAT, run->job->id);
+	set_local("architect.backfill_job", number);
 }
 
 /*
