@@ -62,15 +62,21 @@ OBJS = \
 	src/backfill/expression.o \
 	src/backfill/history.o \
 	src/backfill/job.o \
+	src/backfill/key.o \
 	src/backfill/lock.o \
 	src/backfill/manners.o \
 	src/backfill/pace.o \
+	src/backfill/parse.o \
 	src/backfill/part.o \
 	src/backfill/progress.o \
 	src/backfill/register.o \
 	src/backfill/reject.o \
+	src/backfill/repeat.o \
+	src/backfill/request.o \
+	src/backfill/shape.o \
 	src/backfill/start.o \
 	src/backfill/stub.o \
+	src/backfill/target.o \
 	src/backfill/throttle.o \
 	src/backfill/watch.o \
 	src/tenant/claims.o \

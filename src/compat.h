@@ -17,6 +17,7 @@
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
+#include "nodes/parsenodes.h"
 #include "pgstat.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lock.h"
@@ -239,6 +240,16 @@ architect_parse_json(char *json, int length, JsonSemAction *actions)
 #endif
 
 	return pg_parse_json(lex, actions) == JSON_SUCCESS;
+}
+
+static inline bool
+architect_has_returning(UpdateStmt *update)
+{
+#if PG_VERSION_NUM >= 180000
+	return update->returningClause != NULL;
+#else
+	return update->returningList != NIL;
+#endif
 }
 
 /* From 18 on the server can show which version of a library is loaded. */

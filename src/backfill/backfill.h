@@ -110,7 +110,7 @@ extern BackfillAssignment architect_backfill_analyze(Relation rel, const char *a
 													 bool allows_subqueries);
 
 /* key.c */
-extern char *architect_backfill_choose_key(Relation rel, const char *wanted);
+extern char *architect_backfill_choose_key(Relation rel, Oid wanted, List *assigned);
 extern BackfillKey *architect_backfill_open_key(Oid target, const char *index);
 extern char *architect_backfill_record_id(Relation rel);
 
