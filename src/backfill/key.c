@@ -302,12 +302,12 @@ write_comparison(const Column *columns, int ncolumns, int parameter, bool after,
 
 /*
  * Returns the texts for a walk in the order of the index of this name, which is in the
- * schema of the target.  The target must be locked.
+ * schema of the target.
  */
 BackfillKey *
 architect_backfill_open_key(Oid target, const char *name)
 {
-	Relation	rel = table_open(target, NoLock);
+	Relation	rel = table_open(target, AccessShareLock);
 	Oid			oid = get_relname_relid(name, RelationGetNamespace(rel));
 	Relation	index;
 	BackfillKey *key = palloc0(sizeof(BackfillKey));
