@@ -308,7 +308,7 @@ report(BackfillRun *run, const Proof *proof)
 	if (rejects > 0)
 		appendStringInfo(&text, "; " INT64_FORMAT " rows were rejected", rejects);
 	if (proof->open > 0)
-		appendStringInfo(&text, "; " INT64_FORMAT " rows match the filter again, as they were written since", proof->open);
+		appendStringInfo(&text, "; " INT64_FORMAT " rows match the filter again", proof->open);
 	if (unchanged > 0)
 		appendStringInfo(&text, "; " INT64_FORMAT " rows match the filter, and the assignment leaves them as they are",
 						 unchanged);
@@ -325,7 +325,7 @@ report(BackfillRun *run, const Proof *proof)
 	if (proof->open > 0)
 		ereport(WARNING,
 				(errmsg("backfill " INT64_FORMAT " is done, but " INT64_FORMAT " rows match the filter again", job->id, proof->open),
-				 errdetail("They were written after they were done, or after the job began."),
+				 errdetail("They were written since, or a trigger leaves them as they are."),
 				 errhint("Let the application or a trigger write the new value, and then call again.")));
 	ereport(NOTICE, (errmsg("backfill " INT64_FORMAT " is done: %s", job->id, text.data)));
 }

@@ -5,15 +5,10 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "nodes/parsenodes.h"
-#include "storage/proc.h"
-#include "utils/builtins.h"
-#include "utils/guc_tables.h"
 #include "utils/timeout.h"
 
 #include "backfill/run.h"
-#include "compat.h"
 
 PG_FUNCTION_INFO_V1(architect_backfill);
 
@@ -35,15 +30,12 @@ check_can_commit(FunctionCallInfo fcinfo)
 }
 
 /*
- * A timeout that the role or the database has by default is meant for other
- * statements; one that was set in the session counts.
+ * CALL is one statement, however long the job is.
  */
 static void
-lift_timeouts(void)
+lift_statement_timeout(void)
 {
-	struct config_generic *setting = architect_find_setting("statement_timeout");
-
-	if (setting == NULL || setting->source >= PGC_S_SESSION || !get_timeout_active(STATEMENT_TIMEOUT))
+	if (!architect_backfill_lifts("statement_timeout") || !get_timeout_active(STATEMENT_TIMEOUT))
 		return;
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	ereport(NOTICE,
@@ -64,7 +56,7 @@ architect_backfill(PG_FUNCTION_ARGS)
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	job = architect_backfill_request(fcinfo, true);
 	id = architect_backfill_begin_job(job);
-	lift_timeouts();
+	lift_statement_timeout();
 	architect_backfill_run(id, 0, true);
 	SPI_finish();
 	PG_RETURN_VOID();

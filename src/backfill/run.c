@@ -25,6 +25,7 @@
 #include "utils/wait_event.h"
 
 #include "backfill/run.h"
+#include "compat.h"
 
 #define SAVE_EVERY 250			/* ms */
 #define CHECK_EVERY 500			/* ms */
@@ -91,6 +92,8 @@ begin(BackfillRun *run)
 	set_local("transaction_isolation", "read committed");
 	snprintf(number, sizeof(number), "%d", run->job->lock_timeout);
 	set_local("lock_timeout", number);
+	if (run->lifts_timeout)
+		set_local("transaction_timeout", "0");
 	snprintf(number, sizeof(number), INT64_FORMAT, run->job->id);
 	set_local("architect.backfill_job", number);
 }
@@ -410,13 +413,38 @@ walk(BackfillRun *run)
 }
 
 /*
+ * Walks with as many workers as the job has, and then alone over what those left that
+ * did not come to their end, and over partitions that came meanwhile.
+ */
+static BackfillOutcome
+walk_together(BackfillRun *run)
+{
+	List	   *followers = NIL;
+	BackfillOutcome outcome;
+
+	if (run->job->workers > 1)
+	{
+		MemoryContextSwitchTo(run->context);
+		followers = architect_backfill_launch_followers(run->job);
+		MemoryContextSwitchTo(run->batch);
+	}
+	outcome = walk(run);
+	await_followers(run, followers);
+	if (outcome != BACKFILL_DONE)
+		return outcome;
+
+	architect_backfill_add_parts(run->job);
+	architect_backfill_commit(run);
+	return walk(run);
+}
+
+/*
  * Leads the job from wherever it stands to its end.
  */
 static void
 lead(BackfillRun *run)
 {
 	BackfillJob *job = run->job;
-	List	   *followers = NIL;
 	BackfillOutcome outcome = BACKFILL_DONE;
 
 	architect_backfill_set_state(job, "running", NULL);
@@ -426,15 +454,7 @@ lead(BackfillRun *run)
 	architect_backfill_commit(run);
 
 	if (strcmp(job->phase, "walk") == 0)
-	{
-		MemoryContextSwitchTo(run->context);
-		if (job->workers > 1)
-			followers = architect_backfill_launch_followers(job);
-		outcome = walk(run);
-		await_followers(run, followers);
-		if (outcome == BACKFILL_DONE && followers != NIL)
-			outcome = walk(run);
-	}
+		outcome = walk_together(run);
 	if (outcome == BACKFILL_DONE)
 		outcome = architect_backfill_finish(run);
 	if (outcome == BACKFILL_STOPPED)
@@ -451,6 +471,18 @@ follow(BackfillRun *run)
 	(void) walk(run);
 	architect_backfill_save_progress(run->job->id, run->worker, &run->counts);
 	architect_backfill_commit(run);
+}
+
+/*
+ * True for a timeout that was not set in this session: what a role or a database has
+ * by default is meant for other statements.
+ */
+bool
+architect_backfill_lifts(const char *timeout)
+{
+	struct config_generic *setting = architect_find_setting(timeout);
+
+	return setting != NULL && setting->source < PGC_S_SESSION;
 }
 
 /*
@@ -483,6 +515,7 @@ architect_backfill_run(int64 id, int worker, bool foreground)
 		run->context = context;
 		run->batch = AllocSetContextCreate(context, "pg_architect backfill batch", ALLOCSET_DEFAULT_SIZES);
 		run->pieces = 1;
+		run->lifts_timeout = architect_backfill_lifts("transaction_timeout");
 		run->told_at = run->checked_at = GetCurrentTimestamp();
 		run->job = architect_backfill_load(id);
 		if (run->job == NULL)

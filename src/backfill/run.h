@@ -85,6 +85,7 @@ typedef struct BackfillRun
 	MemoryContext context;		/* for the whole run */
 	MemoryContext batch;		/* reset by each commit */
 	BackfillLeaf *leaf;
+	bool		lifts_timeout;	/* transaction_timeout is not meant for it */
 	bool		sweeping;
 	bool		postponed;		/* rows that others held locked were left for the next sweep */
 	double		size;			/* blocks of a window, or keys of a batch */
@@ -157,6 +158,7 @@ extern BackfillOutcome architect_backfill_finish(BackfillRun *run);
 
 /* run.c */
 extern ErrorData *architect_backfill_try(ArchitectTask task, void *argument);
+extern bool architect_backfill_lifts(const char *timeout);
 extern bool architect_backfill_is_busy(const ErrorData *error);
 extern void architect_backfill_commit(BackfillRun *run);
 extern bool architect_backfill_begin_batch(BackfillRun *run);
