@@ -59,23 +59,34 @@ OBJS = \
 	src/audit/value.o \
 	src/audit/verify.o \
 	src/backfill/backfill.o \
+	src/backfill/batch.o \
+	src/backfill/begin.o \
+	src/backfill/block.o \
+	src/backfill/ddl.o \
 	src/backfill/expression.o \
+	src/backfill/finish.o \
 	src/backfill/history.o \
 	src/backfill/job.o \
 	src/backfill/key.o \
+	src/backfill/keyed.o \
+	src/backfill/leaf.o \
 	src/backfill/lock.o \
 	src/backfill/manners.o \
 	src/backfill/pace.o \
 	src/backfill/parse.o \
 	src/backfill/part.o \
+	src/backfill/procedure.o \
 	src/backfill/progress.o \
 	src/backfill/register.o \
 	src/backfill/reject.o \
 	src/backfill/repeat.o \
 	src/backfill/request.o \
+	src/backfill/retry.o \
+	src/backfill/run.o \
 	src/backfill/shape.o \
 	src/backfill/start.o \
-	src/backfill/stub.o \
+	src/backfill/statement.o \
+	src/backfill/stub_worker.o \
 	src/backfill/target.o \
 	src/backfill/throttle.o \
 	src/backfill/watch.o \
