@@ -80,22 +80,42 @@ set_local(const char *name, const char *value)
 	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 
+static void
+set_local_number(const char *name, int64 value)
+{
+	char		number[32];
+
+	snprintf(number, sizeof(number), INT64_FORMAT, value);
+	set_local(name, number);
+}
+
+/*
+ * In a deadlock with an application it is the job that must give way: so it waits for
+ * no lock until the application, which may have begun to wait when it did, looks for
+ * deadlocks; and it looks for them early itself, as it may have begun later.
+ */
+static void
+limit_lock_waits(BackfillRun *run)
+{
+	int			patience = DeadlockTimeout;
+	int			timeout = run->job->lock_timeout;
+
+	set_local_number("lock_timeout", timeout > 0 ? Min(timeout, patience) : patience);
+	set_local_number("deadlock_timeout", Max(patience / 5, 1));
+}
+
 /*
  * Makes the transaction that has just begun one of the job's.
  */
 static void
 begin(BackfillRun *run)
 {
-	char		number[32];
-
 	MemoryContextSwitchTo(run->batch);
 	set_local("transaction_isolation", "read committed");
-	snprintf(number, sizeof(number), "%d", run->job->lock_timeout);
-	set_local("lock_timeout", number);
+	limit_lock_waits(run);
 	if (run->lifts_timeout)
 		set_local("transaction_timeout", "0");
-	snprintf(number, sizeof(number), INT64_FORMAT, run->job->id);
-	set_local("architect.backfill_job", number);
+	set_local_number("architect.backfill_job", run->job->id);
 }
 
 /*
