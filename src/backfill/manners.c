@@ -121,7 +121,7 @@ refuse_blindness(const Sight *sight, Oid role, const char *grant)
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("role \"%s\" may not see %s", GetUserNameFromId(role, false), sight->subject),
 			 errdetail("The backfill could not keep to %s.", sight->name),
-			 errhint("Ask for: %s; or pass %s => 0 for no limit.", grant, sight->name)));
+			 errhint("Ask for: %s; or pass %s => '0' for no limit.", grant, sight->name)));
 }
 
 static char *

@@ -536,7 +536,7 @@ architect_backfill_run(int64 id, int worker, bool foreground)
 		run->batch = AllocSetContextCreate(context, "pg_architect backfill batch", ALLOCSET_DEFAULT_SIZES);
 		run->pieces = 1;
 		run->lifts_timeout = architect_backfill_lifts("transaction_timeout");
-		run->told_at = run->checked_at = GetCurrentTimestamp();
+		run->told_at = GetCurrentTimestamp();
 		run->job = architect_backfill_load(id);
 		if (run->job == NULL)
 			elog(ERROR, "backfill " INT64_FORMAT " is gone", id);
