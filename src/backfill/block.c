@@ -129,16 +129,13 @@ open_relation(void *argument)
 }
 
 /*
- * Begins a transaction on the window.  DONE: go ahead; BUSY: a lock is in the way.
+ * Takes the relation of the window in hand.  DONE: go ahead; BUSY: a lock is in the way.
  */
 static BackfillOutcome
-enter(BackfillRun *run, Opening *opening)
+open_window(BackfillRun *run, Opening *opening)
 {
-	ErrorData  *error;
+	ErrorData  *error = architect_backfill_try(open_relation, opening);
 
-	if (!architect_backfill_begin_batch(run))
-		return BACKFILL_STOPPED;
-	error = architect_backfill_try(open_relation, opening);
 	if (error == NULL)
 		return BACKFILL_DONE;
 	if (!architect_backfill_is_busy(error))
@@ -160,9 +157,9 @@ change_stripe(BackfillRun *run, Window *window, int stripe)
 		Opening		opening = {run, window, .chooses = stripe == 0 && !ranged};
 		BackfillOutcome outcome;
 
-		if (!architect_backfill_yield(run))
+		if (!architect_backfill_begin_batch(run))
 			return BACKFILL_STOPPED;
-		outcome = enter(run, &opening);
+		outcome = open_window(run, &opening);
 		if (outcome == BACKFILL_DONE)
 		{
 			if (opening.gone || window->first >= window->end)
@@ -180,8 +177,6 @@ change_stripe(BackfillRun *run, Window *window, int stripe)
 			}
 			outcome = architect_backfill_change(run, &range);
 		}
-		if (outcome == BACKFILL_STOPPED)
-			return outcome;
 		if (architect_backfill_has_waiters())
 			run->size = Max(run->size / 2, LEAST_WINDOW);
 		architect_backfill_end_batch(run);

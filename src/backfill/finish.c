@@ -225,7 +225,7 @@ change_whole(BackfillRun *run)
 		{
 			ErrorData  *error;
 
-			if (!architect_backfill_yield(run) || !architect_backfill_begin_batch(run))
+			if (!architect_backfill_begin_batch(run))
 				return BACKFILL_STOPPED;
 			architect_backfill_begin_window();
 			architect_backfill_begin_rows();

@@ -219,14 +219,12 @@ BackfillOutcome
 architect_backfill_walk_keys(BackfillRun *run)
 {
 	run->size = FIRST_ROWS;
-	while (architect_backfill_yield(run))
+	while (architect_backfill_begin_batch(run))
 	{
 		Part		part = {run};
 		BackfillOutcome outcome;
 		double		most;
 
-		if (!architect_backfill_begin_batch(run))
-			continue;
 		if (!architect_backfill_take_part(run->job->id, &part.relation, &part.cursor, &part.last))
 		{
 			architect_backfill_commit(run);

@@ -202,22 +202,6 @@ architect_backfill_fail(BackfillRun *run, ErrorData *error)
 }
 
 /*
- * Begins the work of a transaction; false when the job is to be worked on no longer.
- */
-bool
-architect_backfill_begin_batch(BackfillRun *run)
-{
-	ConstraintsSetStmt immediate = {.type = T_ConstraintsSetStmt, .constraints = NIL, .deferred = false};
-
-	run->counts.batch_rows = 0;
-	run->batch_began = GetCurrentTimestamp();
-	AfterTriggerSetState(&immediate);
-	if (!architect_backfill_refresh(run->job))
-		return false;
-	return strcmp(run->job->state, "running") == 0;
-}
-
-/*
  * Ends it: what was done is counted with it, and committed with it.
  */
 void
@@ -381,8 +365,8 @@ architect_backfill_rest(BackfillRun *run, const char *reason, int ms)
  * Between batches: waits while there are obstacles, or while a run in the foreground
  * is paused; false when the job is to be worked on no longer.
  */
-bool
-architect_backfill_yield(BackfillRun *run)
+static bool
+yield(BackfillRun *run)
 {
 	take_interrupts();
 	tell(run);
@@ -395,6 +379,27 @@ architect_backfill_yield(BackfillRun *run)
 	if (is_obstructed(run))
 		return architect_backfill_rest(run, run->reason, 0);
 	architect_backfill_commit(run);
+	return true;
+}
+
+/*
+ * Begins the work of a transaction, when nothing is in the way any more; false when
+ * the job is to be worked on no longer.
+ */
+bool
+architect_backfill_begin_batch(BackfillRun *run)
+{
+	ConstraintsSetStmt immediate = {.type = T_ConstraintsSetStmt, .constraints = NIL, .deferred = false};
+
+	do
+	{
+		if (!yield(run) || !architect_backfill_refresh(run->job))
+			return false;
+	} while (strcmp(run->job->state, "running") != 0);
+
+	run->counts.batch_rows = 0;
+	run->batch_began = GetCurrentTimestamp();
+	AfterTriggerSetState(&immediate);
 	return true;
 }
 
@@ -477,8 +482,9 @@ lead(BackfillRun *run)
 		outcome = walk_together(run);
 	if (outcome == BACKFILL_DONE)
 		outcome = architect_backfill_finish(run);
-	if (outcome == BACKFILL_STOPPED)
-		architect_backfill_log(job->id, "stopped", "the job is %s", job->state);
+	if (outcome == BACKFILL_STOPPED && run->foreground)
+		ereport(WARNING,
+				(errmsg("backfill " INT64_FORMAT " was %s before its end", job->id, job->state)));
 	architect_backfill_save_progress(job->id, run->worker, &run->counts);
 	architect_backfill_commit(run);
 }

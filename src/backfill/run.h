@@ -166,7 +166,6 @@ extern void architect_backfill_end_batch(BackfillRun *run);
 extern void architect_backfill_undo_batch(BackfillRun *run);
 extern bool architect_backfill_back_off(BackfillRun *run);
 extern bool architect_backfill_rest(BackfillRun *run, const char *reason, int ms);
-extern bool architect_backfill_yield(BackfillRun *run);
 extern void architect_backfill_fail(BackfillRun *run, ErrorData *error) pg_attribute_noreturn();
 
 #endif							/* ARCHITECT_BACKFILL_RUN_H */
