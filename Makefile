@@ -62,6 +62,7 @@ OBJS = \
 	src/backfill/batch.o \
 	src/backfill/begin.o \
 	src/backfill/block.o \
+	src/backfill/canonical.o \
 	src/backfill/ddl.o \
 	src/backfill/expression.o \
 	src/backfill/finish.o \

@@ -24,48 +24,6 @@
 #include "compat.h"
 #include "core/core.h"
 
-/* What a whole row becomes. */
-typedef struct RowContext
-{
-	int			depth;			/* sub-selects around the node at hand */
-	Oid			type;
-} RowContext;
-
-/*
- * Makes every whole row one of the type of the target, as it would otherwise be one of
- * the partition's where the text is used for a partition.
- */
-static Node *
-cast_rows(Node *node, void *argument)
-{
-	RowContext *context = argument;
-	Var		   *var = (Var *) node;
-
-	if (node == NULL)
-		return NULL;
-	if (IsA(node, Var) && var->varattno == InvalidAttrNumber && var->varno == BACKFILL_VARNO &&
-		var->varlevelsup == context->depth)
-	{
-		ConvertRowtypeExpr *row = makeNode(ConvertRowtypeExpr);
-
-		row->arg = (Expr *) copyObject(var);
-		row->resulttype = context->type;
-		row->convertformat = COERCE_EXPLICIT_CAST;
-		row->location = -1;
-		return (Node *) row;
-	}
-	if (IsA(node, Query))
-	{
-		Query	   *query;
-
-		context->depth++;
-		query = query_tree_mutator((Query *) node, cast_rows, context, 0);
-		context->depth--;
-		return (Node *) query;
-	}
-	return expression_tree_mutator(node, cast_rows, context);
-}
-
 static void
 set_while_writing(const char *name, const char *value)
 {
@@ -92,9 +50,7 @@ pin_forms(void)
 static char *
 write_expression(Relation rel, Node *expression)
 {
-	RowContext	context = {0, RelationGetForm(rel)->reltype};
-
-	return deparse_expression(cast_rows(expression, &context),
+	return deparse_expression(architect_backfill_canonical(rel, expression),
 							  deparse_context_for(BACKFILL_ALIAS, RelationGetRelid(rel)), true, false);
 }
 
@@ -152,7 +108,7 @@ check_same(const char *argument, Node *expression, Node *canonical)
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("argument \"%s\" depends on the search_path in a way that cannot be kept", argument),
-			 errdetail("IS DISTINCT FROM, NULLIF, CASE with a value, IN with a subquery and the like use an operator that is not the server's own."),
+			 errdetail("An operator that is not the server's own is used by a construct that does not name it, such as IS DISTINCT FROM or JOIN with USING."),
 			 errhint("Write the operator itself, as in OPERATOR(public.=).")));
 }
 
@@ -176,7 +132,7 @@ changed_columns(Relation rel, List *targets)
 	{
 		if (TupleDescAttr(desc, i)->attgenerated == '\0' || TupleDescAttr(desc, i)->attisdropped)
 			continue;
-		if (bms_overlap(assigned, architect_backfill_columns_of(build_column_default(rel, i + 1))))
+		if (bms_overlap(assigned, architect_backfill_columns_of(rel, build_column_default(rel, i + 1))))
 			changed = bms_add_member(changed, i + 1 - FirstLowInvalidHeapAttributeNumber);
 	}
 	return changed;

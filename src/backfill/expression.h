@@ -24,11 +24,14 @@ typedef struct BackfillExpressions
 	Bitmapset  *changed;		/* columns that are assigned, or generated from such */
 } BackfillExpressions;
 
+/* canonical.c */
+extern Node *architect_backfill_canonical(Relation rel, Node *expression);
+
 /* parse.c */
 extern List *architect_backfill_parse_set(Relation rel, const char *alias, const char *text, bool allows_subqueries);
 extern Node *architect_backfill_parse_filter(Relation rel, const char *alias, const char *text,
 											 bool allows_subqueries);
-extern Bitmapset *architect_backfill_columns_of(Node *expression);
+extern Bitmapset *architect_backfill_columns_of(Relation rel, Node *expression);
 
 /* repeat.c */
 extern bool architect_backfill_closes(const BackfillExpressions *what);

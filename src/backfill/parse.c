@@ -151,6 +151,7 @@ open_namespace(Relation rel, const char *alias, const char *text)
 /* What is read in an expression. */
 typedef struct Reading
 {
+	Oid			relid;
 	int			depth;			/* sub-selects around the node at hand */
 	Bitmapset  *columns;
 	int			subquery;		/* place of the first, or -1 */
@@ -181,8 +182,16 @@ note_reading(Node *node, void *context)
 	if (IsA(node, Query))
 	{
 		reading->depth++;
-		query_tree_walker((Query *) node, note_reading, reading, 0);
+		query_tree_walker((Query *) node, note_reading, reading, QTW_EXAMINE_RTES_BEFORE);
 		reading->depth--;
+		return false;
+	}
+	if (IsA(node, RangeTblEntry))
+	{
+		/* Other rows of the table count as the whole row. */
+		if (((RangeTblEntry *) node)->relid == reading->relid)
+			reading->columns = bms_add_member(reading->columns,
+											  InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber);
 		return false;
 	}
 	return expression_tree_walker(node, note_reading, reading);
@@ -190,12 +199,12 @@ note_reading(Node *node, void *context)
 
 /*
  * Returns the columns of the relation that the expression reads; the whole row is
- * one of its own, number 0.
+ * one of its own, number 0, as is what subqueries read of the table.
  */
 Bitmapset *
-architect_backfill_columns_of(Node *expression)
+architect_backfill_columns_of(Relation rel, Node *expression)
 {
-	Reading		reading = {.subquery = -1};
+	Reading		reading = {.relid = RelationGetRelid(rel), .subquery = -1};
 
 	note_reading(expression, &reading);
 	return reading.columns;

@@ -102,14 +102,15 @@ is_moving(Node *expression)
 }
 
 /*
- * True when the expression reads one of these columns, be it within the whole row.
+ * True when the expression reads one of the columns that are changed, be it within the
+ * whole row.
  */
 static bool
-reads(Node *expression, Bitmapset *columns)
+reads_changed(const BackfillExpressions *what, Node *expression)
 {
-	Bitmapset  *read = architect_backfill_columns_of(expression);
+	Bitmapset  *read = architect_backfill_columns_of(what->rel, expression);
 
-	return bms_overlap(read, columns) || bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, read);
+	return bms_overlap(read, what->changed) || bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, read);
 }
 
 /*
@@ -307,7 +308,7 @@ ends_with_new_values(const BackfillExpressions *what, Node *node, bool trusting)
 {
 	Node	   *after;
 
-	if (!reads(node, what->changed) || contain_subplans(node))
+	if (!reads_changed(what, node) || contain_subplans(node))
 		return false;
 	if (IsA(node, NullTest) && ((NullTest *) node)->nulltesttype == IS_NULL && !((NullTest *) node)->argisrow)
 	{
@@ -372,13 +373,13 @@ has_moving_values(const BackfillExpressions *what)
  * True when a value is made from what the assignment changes.
  */
 static bool
-reads_changed_columns(const BackfillExpressions *what)
+has_values_from_changed(const BackfillExpressions *what)
 {
 	ListCell   *cell;
 
 	foreach(cell, what->targets)
 	{
-		if (reads((Node *) lfirst_node(TargetEntry, cell)->expr, what->changed))
+		if (reads_changed(what, (Node *) lfirst_node(TargetEntry, cell)->expr))
 			return true;
 	}
 	return false;
@@ -390,7 +391,7 @@ reads_changed_columns(const BackfillExpressions *what)
 bool
 architect_backfill_closes(const BackfillExpressions *what)
 {
-	return what->condition != NULL && reads(what->condition, what->changed);
+	return what->condition != NULL && reads_changed(what, what->condition);
 }
 
 /*
@@ -403,7 +404,7 @@ architect_backfill_is_repeatable(const BackfillExpressions *what)
 {
 	if (what->condition != NULL && contain_volatile_functions(what->condition))
 		return false;
-	if (reads_changed_columns(what))
+	if (has_values_from_changed(what))
 		return leaves(what, what->condition, false);
 	return !has_moving_values(what) || leaves(what, what->condition, true);
 }
@@ -438,7 +439,7 @@ architect_backfill_guard(const BackfillExpressions *what)
 	List	   *result = NIL;
 	ListCell   *cell;
 
-	if (has_moving_values(what) || reads_changed_columns(what))
+	if (has_moving_values(what) || has_values_from_changed(what))
 		return NULL;
 	foreach(cell, what->targets)
 	{

@@ -6,6 +6,7 @@
 
 #include "access/table.h"
 #include "catalog/dependency.h"
+#include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
@@ -96,6 +97,26 @@ architect_backfill_check_leaf(Relation leaf, Oid owner)
 }
 
 /*
+ * Returns the relation and those below it, locked against being dropped until the
+ * transaction ends.  Without temporary tables of other sessions: no UPDATE sees them.
+ */
+static List *
+members_of(Oid target)
+{
+	List	   *members = NIL;
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(target, AccessShareLock, NULL))
+	{
+		Oid			member = lfirst_oid(cell);
+
+		if (get_rel_persistence(member) != RELPERSISTENCE_TEMP || isTempNamespace(get_rel_namespace(member)))
+			members = lappend_oid(members, member);
+	}
+	return members;
+}
+
+/*
  * The same for the target of a request, and for everything below it.
  */
 void
@@ -112,7 +133,7 @@ architect_backfill_check_target(Relation rel, Oid owner)
 				 errdetail("It belongs to extension \"%s\".", get_extension_name(extension)),
 				 errhint("Name a table of your own.")));
 
-	foreach(cell, find_all_inheritors(RelationGetRelid(rel), AccessShareLock, NULL))
+	foreach(cell, members_of(RelationGetRelid(rel)))
 	{
 		Relation	member = table_open(lfirst_oid(cell), NoLock);
 
@@ -123,8 +144,7 @@ architect_backfill_check_target(Relation rel, Oid owner)
 
 /*
  * Returns the relations with rows of their own: the partitions, or the table and those
- * that inherit from it.  They stay locked against being dropped until the transaction
- * ends.
+ * that inherit from it.  They stay locked as above.
  */
 List *
 architect_backfill_leaves(Oid target)
@@ -132,7 +152,7 @@ architect_backfill_leaves(Oid target)
 	List	   *leaves = NIL;
 	ListCell   *cell;
 
-	foreach(cell, find_all_inheritors(target, AccessShareLock, NULL))
+	foreach(cell, members_of(target))
 	{
 		char		kind = get_rel_relkind(lfirst_oid(cell));
 
