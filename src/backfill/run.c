@@ -374,7 +374,9 @@ yield(BackfillRun *run)
 		return architect_backfill_rest(run, "to be resumed: the job is paused", 0);
 	if (strcmp(run->job->state, "running") != 0)
 		return false;
-	if (!TimestampDifferenceExceeds(run->checked_at, GetCurrentTimestamp(), CHECK_EVERY))
+	/* A rate is kept by the batch; other things do not change that fast. */
+	if (run->job->max_wal_rate.value <= 0 &&
+		!TimestampDifferenceExceeds(run->checked_at, GetCurrentTimestamp(), CHECK_EVERY))
 		return true;
 	if (is_obstructed(run))
 		return architect_backfill_rest(run, run->reason, 0);
