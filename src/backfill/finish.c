@@ -133,7 +133,7 @@ prove(BackfillRun *run, Proof *proof)
 {
 	ListCell   *cell;
 
-	architect_backfill_add_parts(run->job);
+	architect_backfill_find_parts(run, false);
 	foreach(cell, find_relations(run))
 	{
 		Proof		before = *proof;
@@ -173,7 +173,7 @@ sweep(BackfillRun *run)
 	architect_backfill_set_phase(run->job, "sweep");
 	architect_backfill_clear_rejects(run->job->id);
 	run->rejected = 0;
-	architect_backfill_rewind_parts(run->job);
+	architect_backfill_find_parts(run, true);
 	architect_backfill_commit(run);
 	return architect_backfill_walk_blocks(run);
 }

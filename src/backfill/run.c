@@ -90,21 +90,6 @@ set_local_number(const char *name, int64 value)
 }
 
 /*
- * In a deadlock with an application it is the job that must give way: so it waits for
- * no lock until the application, which may have begun to wait when it did, looks for
- * deadlocks; and it looks for them early itself, as it may have begun later.
- */
-static void
-limit_lock_waits(BackfillRun *run)
-{
-	int			patience = DeadlockTimeout;
-	int			timeout = run->job->lock_timeout;
-
-	set_local_number("lock_timeout", timeout > 0 ? Min(timeout, patience) : patience);
-	set_local_number("deadlock_timeout", Max(patience / 5, 1));
-}
-
-/*
  * Makes the transaction that has just begun one of the job's.
  */
 static void
@@ -112,7 +97,7 @@ begin(BackfillRun *run)
 {
 	MemoryContextSwitchTo(run->batch);
 	set_local("transaction_isolation", "read committed");
-	limit_lock_waits(run);
+	set_local("lock_timeout", "0");
 	if (run->lifts_timeout)
 		set_local("transaction_timeout", "0");
 	set_local_number("architect.backfill_job", run->job->id);
@@ -385,6 +370,21 @@ yield(BackfillRun *run)
 }
 
 /*
+ * In a deadlock with an application it is the job that must give way: so it waits for
+ * no lock until the application, which may have begun to wait when it did, looks for
+ * deadlocks; and it looks for them early itself, as it may have begun later.
+ */
+static void
+limit_lock_waits(BackfillRun *run)
+{
+	int			patience = DeadlockTimeout;
+	int			timeout = run->job->lock_timeout;
+
+	set_local_number("lock_timeout", timeout > 0 ? Min(timeout, patience) : patience);
+	set_local_number("deadlock_timeout", Max(patience / 5, 1));
+}
+
+/*
  * Begins the work of a transaction, when nothing is in the way any more; false when
  * the job is to be worked on no longer.
  */
@@ -402,6 +402,7 @@ architect_backfill_begin_batch(BackfillRun *run)
 	run->counts.batch_rows = 0;
 	run->batch_began = GetCurrentTimestamp();
 	AfterTriggerSetState(&immediate);
+	limit_lock_waits(run);
 	return true;
 }
 
@@ -429,6 +430,35 @@ await_followers(BackfillRun *run, List *followers)
 	{
 		take_interrupts();
 		architect_backfill_commit(run);
+	}
+}
+
+static void
+find_parts(void *argument)
+{
+	BackfillRun *run = argument;
+
+	architect_backfill_check_shape(run->job);
+	if (run->rewinds)
+		architect_backfill_rewind_parts(run->job);
+	else
+		architect_backfill_add_parts(run->job);
+}
+
+/*
+ * Adds to the parts of the job what is there now; rewinds them if it is all to be
+ * walked again.  Ends the job where that cannot be.
+ */
+void
+architect_backfill_find_parts(BackfillRun *run, bool rewinds)
+{
+	ErrorData  *error;
+
+	run->rewinds = rewinds;
+	while ((error = architect_backfill_try(find_parts, run)) != NULL)
+	{
+		if (!architect_backfill_is_busy(error))
+			architect_backfill_fail(run, error);
 	}
 }
 
@@ -460,7 +490,7 @@ walk_together(BackfillRun *run)
 	if (outcome != BACKFILL_DONE)
 		return outcome;
 
-	architect_backfill_add_parts(run->job);
+	architect_backfill_find_parts(run, false);
 	architect_backfill_commit(run);
 	return walk(run);
 }
@@ -476,7 +506,7 @@ lead(BackfillRun *run)
 
 	architect_backfill_set_state(job, "running", NULL);
 	architect_backfill_begin_progress(job->id, run->worker);
-	architect_backfill_add_parts(job);
+	architect_backfill_find_parts(run, false);
 	run->rejected = architect_backfill_count_rejects(job->id);
 	architect_backfill_commit(run);
 

@@ -87,6 +87,7 @@ typedef struct BackfillRun
 	BackfillLeaf *leaf;
 	bool		lifts_timeout;	/* transaction_timeout is not meant for it */
 	bool		sweeping;
+	bool		rewinds;		/* all parts, as they are found */
 	bool		postponed;		/* rows that others held locked were left for the next sweep */
 	double		size;			/* blocks of a window, or keys of a batch */
 	int			pieces;			/* subtransactions of a batch; more where rows are rejected */
@@ -165,6 +166,7 @@ extern bool architect_backfill_begin_batch(BackfillRun *run);
 extern void architect_backfill_end_batch(BackfillRun *run);
 extern void architect_backfill_undo_batch(BackfillRun *run);
 extern bool architect_backfill_back_off(BackfillRun *run);
+extern void architect_backfill_find_parts(BackfillRun *run, bool rewinds);
 extern bool architect_backfill_rest(BackfillRun *run, const char *reason, int ms);
 extern void architect_backfill_fail(BackfillRun *run, ErrorData *error) pg_attribute_noreturn();
 
