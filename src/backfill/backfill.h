@@ -112,6 +112,7 @@ extern BackfillAssignment architect_backfill_analyze(Relation rel, const char *a
 /* key.c */
 extern char *architect_backfill_choose_key(Relation rel, Oid wanted, List *assigned);
 extern BackfillKey *architect_backfill_open_key(Oid target, const char *index);
+extern Oid	architect_backfill_leaf_index(Relation leaf, Oid target, const char *name);
 extern char *architect_backfill_record_id(Relation rel);
 
 /* target.c */

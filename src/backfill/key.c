@@ -12,6 +12,7 @@
 #include "access/nbtree.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "catalog/partition.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_index.h"
@@ -343,13 +344,52 @@ architect_backfill_open_key(Oid target, const char *name)
 }
 
 /*
+ * Returns the index that a relation of the target's tree has for the key; InvalidOid
+ * where it lacks one.
+ */
+Oid
+architect_backfill_leaf_index(Relation leaf, Oid target, const char *name)
+{
+	Oid			index = get_relname_relid(name, get_rel_namespace(target));
+	ListCell   *cell;
+
+	foreach(cell, RelationGetIndexList(leaf))
+	{
+		if (lfirst_oid(cell) == index || list_member_oid(get_partition_ancestors(lfirst_oid(cell)), index))
+			return lfirst_oid(cell);
+	}
+	return InvalidOid;
+}
+
+/*
+ * Returns the columns by which users know a row: the key that the audit goes by, or else
+ * any; NIL where there is none.
+ */
+static List *
+find_record_key(Relation rel)
+{
+	List	   *key = architect_find_key(rel, NIL);
+	char	   *name = key == NIL ? architect_backfill_choose_key(rel, InvalidOid, NIL) : NULL;
+
+	if (name != NULL)
+	{
+		Relation	index = index_open(get_relname_relid(name, RelationGetNamespace(rel)), AccessShareLock);
+
+		for (int i = 0; i < index->rd_index->indnkeyatts; i++)
+			key = lappend_int(key, index->rd_index->indkey.values[i]);
+		index_close(index, AccessShareLock);
+	}
+	return key;
+}
+
+/*
  * Returns an expression, over the alias, for the text by which a row is known to users:
  * its key as in the audit's record_id, or its place where it has none.
  */
 char *
 architect_backfill_record_id(Relation rel)
 {
-	List	   *key = architect_find_key(rel, NIL);
+	List	   *key = find_record_key(rel);
 	StringInfoData text;
 	ListCell   *cell;
 

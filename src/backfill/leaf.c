@@ -6,7 +6,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "nodes/bitmapset.h"
@@ -60,17 +59,6 @@ prepare_change(BackfillRun *run, BackfillLeaf *leaf, const char *place, int narg
 }
 
 /*
- * Returns the index of the leaf that the key of the job has there.
- */
-static Oid
-find_leaf_index(const BackfillJob *job, Relation rel)
-{
-	Oid			index = get_relname_relid(job->key, get_rel_namespace(job->target));
-
-	return RelationGetRelid(rel) == job->target ? index : index_get_partition(rel, index);
-}
-
-/*
  * Prepares the search for the key of the so-manieth row for which this is true.
  */
 static BackfillStatement *
@@ -89,7 +77,7 @@ static void
 prepare_keyed(BackfillRun *run, BackfillLeaf *leaf, Relation rel)
 {
 	BackfillKey *key = architect_backfill_open_key(run->job->target, run->job->key);
-	Oid			index = find_leaf_index(run->job, rel);
+	Oid			index = architect_backfill_leaf_index(rel, run->job->target, run->job->key);
 	int			ncolumns = key->ncolumns;
 	Oid		   *types = palloc((2 * ncolumns + 1) * sizeof(Oid));
 
