@@ -70,6 +70,7 @@ OBJS = \
 	src/backfill/job.o \
 	src/backfill/key.o \
 	src/backfill/keyed.o \
+	src/backfill/launcher.o \
 	src/backfill/leaf.o \
 	src/backfill/lock.o \
 	src/backfill/manners.o \
@@ -91,6 +92,7 @@ OBJS = \
 	src/backfill/target.o \
 	src/backfill/throttle.o \
 	src/backfill/watch.o \
+	src/backfill/worker.o \
 	src/tenant/claims.o \
 	src/tenant/context.o \
 	src/tenant/cross.o \

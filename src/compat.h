@@ -11,7 +11,9 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
 #include "commands/sequence.h"
 #include "common/jsonapi.h"
@@ -27,6 +29,7 @@
 #include "utils/datum.h"
 #include "utils/guc_tables.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 #include "utils/tuplesort.h"
 
 #if PG_VERSION_NUM >= 160000
@@ -48,6 +51,8 @@ object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 static inline AclResult
 object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 {
+	if (classid == DatabaseRelationId)
+		return pg_database_aclcheck(objectid, roleid, mode);
 	Assert(classid == ProcedureRelationId);
 	return pg_proc_aclcheck(objectid, roleid, mode);
 }
@@ -294,6 +299,38 @@ architect_count_hot_updates(Relation rel)
 	return status->counts.tuples_hot_updated;
 #else
 	return status->t_counts.t_tuples_hot_updated;
+#endif
+}
+
+/* From 17 on a background worker can be connected as a role that has no LOGIN. */
+#if PG_VERSION_NUM >= 170000
+#define ARCHITECT_CONNECT_WITHOUT_LOGIN BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define ARCHITECT_CONNECT_WITHOUT_LOGIN 0
+#endif
+
+/* True when a background worker can be connected as this role. */
+static inline bool
+architect_can_connect(Oid role)
+{
+#if PG_VERSION_NUM >= 170000
+	return true;
+#else
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	bool		result = HeapTupleIsValid(tuple) && ((Form_pg_authid) GETSTRUCT(tuple))->rolcanlogin;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return result;
+#endif
+}
+
+/* From 17 on transactions have a timeout of their own. */
+static inline void
+architect_lift_transaction_timeout(void)
+{
+#if PG_VERSION_NUM >= 170000
+	SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
 #endif
 }
 

@@ -29,4 +29,6 @@ architect_backfill_init(void)
 							   "Shows the number of the backfill job that changes rows in this transaction.",
 							   NULL, &job_setting, "", PGC_SUSET,
 							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE, NULL, NULL, NULL);
+
+	architect_backfill_launcher_init();
 }

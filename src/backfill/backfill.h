@@ -19,6 +19,8 @@
 /* The name of the updated relation in canonical expressions. */
 #define BACKFILL_ALIAS "target"
 
+#define BACKFILL_MOST_WORKERS 64
+
 /* A limit of the request.  None where value is 0 or less. */
 typedef struct BackfillLimit
 {
@@ -137,7 +139,9 @@ extern void architect_backfill_set_phase(BackfillJob *job, const char *phase);
 extern void architect_backfill_log(int64 id, const char *event, const char *detail,...) pg_attribute_printf(3, 4);
 extern void architect_backfill_log_once(int64 id, const char *event, const char *detail,...) pg_attribute_printf(3, 4);
 extern void architect_backfill_check_right(const BackfillJob *job);
+extern void architect_backfill_check_free(const BackfillJob *job);
 extern char *architect_backfill_here(void);
+extern void architect_backfill_adopt(BackfillJob *job);
 
 /* part.c */
 extern void architect_backfill_add_parts(BackfillJob *job);
@@ -169,10 +173,13 @@ extern void architect_backfill_unlock(int64 id, int worker);
 extern bool architect_backfill_is_running(int64 id);
 
 /* worker.c */
-extern void architect_backfill_worker_init(void);
 extern void architect_backfill_launch(const BackfillJob *job);
+extern bool architect_backfill_relaunch(const BackfillJob *job);
 extern List *architect_backfill_launch_followers(const BackfillJob *job);
 extern bool architect_backfill_await_followers(List *followers, int timeout);
+
+/* launcher.c */
+extern void architect_backfill_launcher_init(void);
 
 /* manners.c */
 extern void architect_backfill_check_limits(BackfillJob *job, List **left_out);

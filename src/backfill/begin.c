@@ -65,7 +65,7 @@ find_same(const BackfillJob *job)
  * Gives an unfinished job the limits of this request.
  */
 static void
-take_over(const BackfillJob *job)
+take_over(BackfillJob *job)
 {
 	char		nulls[] = "                  ";
 	Datum		values[] = {
@@ -79,6 +79,7 @@ take_over(const BackfillJob *job)
 		Int64GetDatum(job->max_active_sessions.value), text_or_null(job->throttle_query, &nulls[17])
 	};
 
+	architect_backfill_adopt(job);
 	(void) architect_backfill_query(&take_over_query, values, nulls);
 	architect_backfill_log(job->id, "called again", NULL);
 	ereport(NOTICE, (errmsg("going on with backfill " INT64_FORMAT, job->id)));
@@ -95,10 +96,12 @@ architect_backfill_begin_job(BackfillJob *job)
 	List	   *left_out = NIL;
 	ListCell   *cell;
 	int64		same;
+	int64		unfinished;
 
 	architect_backfill_check_limits(job, &left_out);
 	same = find_same(job);
-	if (same != 0 && !architect_backfill_is_running(same))
+	unfinished = architect_backfill_unfinished(job->target);
+	if (same != 0 && (unfinished == 0 || unfinished == same) && !architect_backfill_is_running(same))
 	{
 		job->id = same;
 		take_over(job);

@@ -74,7 +74,7 @@ static BackfillQuery refresh_query = BACKFILL_QUERY(id_types,
 	"SELECT " STEERING " FROM architect.backfill_register WHERE job = $1");
 
 static BackfillQuery unfinished_query = BACKFILL_QUERY(id_types,
-	"SELECT job, workers, owner FROM architect.backfill_register"
+	"SELECT job FROM architect.backfill_register"
 	" WHERE root = architect._backfill_root($1::oid) AND state IN ('waiting', 'running', 'paused')");
 
 static const Oid state_types[] = {INT8OID, TEXTOID, TEXTOID};
@@ -91,6 +91,11 @@ static const Oid phase_types[] = {INT8OID, TEXTOID};
 
 static BackfillQuery phase_query = BACKFILL_QUERY(phase_types,
 	"UPDATE architect.backfill_register SET phase = $2 WHERE job = $1");
+
+static const Oid home_types[] = {INT8OID, TEXTOID};
+
+static BackfillQuery home_query = BACKFILL_QUERY(home_types,
+	"UPDATE architect.backfill_register SET home = $2 WHERE job = $1 AND home <> $2 RETURNING 1");
 
 static const Oid log_types[] = {INT8OID, TEXTOID, TEXTOID};
 
@@ -130,42 +135,36 @@ architect_backfill_home(PG_FUNCTION_ARGS)
 }
 
 /*
- * Refuses a second job for a table.
- */
-static void
-refuse_second(const BackfillJob *job, char **first)
-{
-	int64		id = strtoi64(first[0], NULL, 10);
-
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_IN_USE),
-			 errmsg("job " INT64_FORMAT " already backfills table \"%s\"", id, get_rel_name(job->target)),
-			 errdetail("Two jobs for one table, or for one tree of partitions, would get in each other's way."),
-			 architect_backfill_is_running(id) ?
-			 errhint("Wait for it, or end it: SELECT architect.backfill_cancel(" INT64_FORMAT ");", id) :
-			 errhint("Resume it: SELECT architect.backfill_resume(" INT64_FORMAT
-					 "); or end it: SELECT architect.backfill_cancel(" INT64_FORMAT ");", id, id)));
-}
-
-static char **
-find_unfinished(Oid target)
-{
-	Datum		values[] = {Int64GetDatum(target)};
-	List	   *rows = architect_backfill_query(&unfinished_query, values, NULL);
-
-	return rows == NIL ? NULL : linitial(rows);
-}
-
-/*
  * Returns the unfinished job of the table or of the tree that it belongs to; 0 where
  * there is none.
  */
 int64
 architect_backfill_unfinished(Oid target)
 {
-	char	  **row = find_unfinished(target);
+	Datum		values[] = {Int64GetDatum(target)};
+	List	   *rows = architect_backfill_query(&unfinished_query, values, NULL);
 
-	return row == NULL ? 0 : strtoi64(row[0], NULL, 10);
+	return rows == NIL ? 0 : strtoi64(((char **) linitial(rows))[0], NULL, 10);
+}
+
+/*
+ * Raises 55006 where the table, or its tree, has an unfinished job.
+ */
+void
+architect_backfill_check_free(const BackfillJob *job)
+{
+	int64		id = architect_backfill_unfinished(job->target);
+
+	if (id == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("table \"%s\" has an unfinished backfill, " INT64_FORMAT, get_rel_name(job->target), id),
+			 errdetail("Two jobs for one table, or for one tree of partitions, would get in each other's way."),
+			 architect_backfill_is_running(id) ?
+			 errhint("Wait for it, or end it: SELECT architect.backfill_cancel(" INT64_FORMAT ");", id) :
+			 errhint("Resume it: SELECT architect.backfill_resume(" INT64_FORMAT
+					 "); or end it: SELECT architect.backfill_cancel(" INT64_FORMAT ");", id, id)));
 }
 
 /*
@@ -246,19 +245,16 @@ architect_backfill_create(BackfillJob *job)
 	rows = architect_backfill_query(&create_query, values, nulls);
 	if (rows == NIL)
 	{
-		char	  **first = find_unfinished(job->target);
-
-		if (first == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_IN_USE),
-					 errmsg("another session begins a backfill of table \"%s\"", get_rel_name(job->target)),
-					 errdetail("Two jobs for one table, or for one tree of partitions, would get in each other's way."),
-					 errhint("Try again.")));
-		refuse_second(job, first);
+		architect_backfill_check_free(job);
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("another session begins a backfill of table \"%s\"", get_rel_name(job->target)),
+				 errhint("Try again.")));
 	}
 	job->id = strtoi64(((char **) linitial(rows))[0], NULL, 10);
 	job->state = pstrdup("waiting");
 	job->phase = pstrdup("walk");
+	architect_backfill_log(job->id, "created", NULL);
 	return job->id;
 }
 
@@ -343,7 +339,7 @@ refuse_unknown(int64 id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("there is no backfill job " INT64_FORMAT, id),
+			 errmsg("there is no backfill " INT64_FORMAT, id),
 			 errdetail("There is none of this number among the jobs that you may see."),
 			 errhint("See architect.backfill_jobs.")));
 }
@@ -398,10 +394,14 @@ architect_backfill_set_state(BackfillJob *job, const char *state, const char *er
 	Datum		values[] = {Int64GetDatum(job->id), CStringGetTextDatum(state),
 							error == NULL ? (Datum) 0 : CStringGetTextDatum(error)};
 
-	if (architect_backfill_query(&state_query, values, error == NULL ? "  n" : "   ") != NIL)
-		read_text(job, &job->state, state);
-	else
+	if (architect_backfill_query(&state_query, values, error == NULL ? "  n" : "   ") == NIL)
+	{
 		(void) architect_backfill_refresh(job);
+		return;
+	}
+	read_text(job, &job->state, state);
+	if (strcmp(state, "running") == 0)
+		architect_backfill_log(job->id, "running", "in process %d", MyProcPid);
 }
 
 void
@@ -411,6 +411,21 @@ architect_backfill_set_phase(BackfillJob *job, const char *phase)
 
 	(void) architect_backfill_query(&phase_query, values, NULL);
 	read_text(job, &job->phase, phase);
+}
+
+/*
+ * Makes a job one of this server's.  In a restored copy rows are in other places.
+ */
+void
+architect_backfill_adopt(BackfillJob *job)
+{
+	Datum		values[] = {Int64GetDatum(job->id), CStringGetTextDatum(architect_backfill_here())};
+
+	if (architect_backfill_query(&home_query, values, NULL) == NIL)
+		return;
+	architect_backfill_log(job->id, "moved", "it began in another server, or before a promotion");
+	if (job->walk == BACKFILL_WALK_BLOCK)
+		architect_backfill_rewind_parts(job);
 }
 
 static void
@@ -485,7 +500,7 @@ architect_backfill_check_right(const BackfillJob *job)
 		refuse_unknown(job->id);
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("permission denied for backfill job " INT64_FORMAT, job->id),
+			 errmsg("permission denied for backfill " INT64_FORMAT, job->id),
 			 errdetail("Only members of the role that owns the job may steer it."),
 			 errhint("See \"owner\" in architect.backfill_jobs.")));
 }
