@@ -63,6 +63,7 @@ OBJS = \
 	src/backfill/begin.o \
 	src/backfill/block.o \
 	src/backfill/canonical.o \
+	src/backfill/configure.o \
 	src/backfill/ddl.o \
 	src/backfill/expression.o \
 	src/backfill/finish.o \
@@ -88,9 +89,9 @@ OBJS = \
 	src/backfill/shape.o \
 	src/backfill/start.o \
 	src/backfill/statement.o \
-	src/backfill/stub_worker.o \
 	src/backfill/target.o \
 	src/backfill/throttle.o \
+	src/backfill/total.o \
 	src/backfill/watch.o \
 	src/backfill/worker.o \
 	src/tenant/claims.o \

@@ -19,8 +19,6 @@
 /* The name of the updated relation in canonical expressions. */
 #define BACKFILL_ALIAS "target"
 
-#define BACKFILL_MOST_WORKERS 64
-
 /* A limit of the request.  None where value is 0 or less. */
 typedef struct BackfillLimit
 {
@@ -128,6 +126,12 @@ extern char *architect_backfill_shape_change(const char *before, const char *now
 
 /* request.c */
 extern BackfillJob *architect_backfill_request(FunctionCallInfo fcinfo, bool foreground);
+extern void architect_backfill_read_changes(FunctionCallInfo fcinfo, BackfillJob *job);
+extern void architect_backfill_check_workers(int workers);
+
+/* start.c */
+extern BackfillJob *architect_backfill_job_argument(FunctionCallInfo fcinfo);
+extern void architect_backfill_check_unfinished(const BackfillJob *job, bool may_have_failed);
 
 /* job.c */
 extern int64 architect_backfill_create(BackfillJob *job);
@@ -139,6 +143,7 @@ extern void architect_backfill_set_phase(BackfillJob *job, const char *phase);
 extern void architect_backfill_log(int64 id, const char *event, const char *detail,...) pg_attribute_printf(3, 4);
 extern void architect_backfill_log_once(int64 id, const char *event, const char *detail,...) pg_attribute_printf(3, 4);
 extern void architect_backfill_check_right(const BackfillJob *job);
+extern void architect_backfill_store_limits(const BackfillJob *job);
 extern void architect_backfill_check_free(const BackfillJob *job);
 extern char *architect_backfill_here(void);
 extern void architect_backfill_adopt(BackfillJob *job);
@@ -171,6 +176,9 @@ extern int64 architect_backfill_count_rejects(int64 id);
 extern bool architect_backfill_lock(int64 id, int worker);
 extern void architect_backfill_unlock(int64 id, int worker);
 extern bool architect_backfill_is_running(int64 id);
+
+/* total.c */
+extern void architect_backfill_guess_total(const BackfillJob *job);
 
 /* worker.c */
 extern void architect_backfill_launch(const BackfillJob *job);

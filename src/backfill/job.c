@@ -27,14 +27,14 @@ PG_FUNCTION_INFO_V1(architect_backfill_home);
 #define MS(parameter) parameter " * interval '1 millisecond'"
 #define AS_MS(column) "(extract(epoch FROM " column ") * 1000)::bigint"
 
-/* The parameters of the INSERT, by their numbers less one. */
+/* The parameters of queries that write a job, by their numbers less one. */
 typedef enum JobParameter
 {
 	JOB_TARGET, JOB_ASSIGNMENT, JOB_FILTER, JOB_SET_LIST, JOB_CONDITION, JOB_GUARD, JOB_REPEATABLE, JOB_CLOSES,
 	JOB_COLUMNS, JOB_WALK, JOB_KEY, JOB_OWNER, JOB_HOME, JOB_SETTINGS, JOB_SHAPE, JOB_WORKERS, JOB_SUBQUERIES,
 	JOB_ON_ERROR, JOB_MAX_REJECTS, JOB_BATCH_TIME, JOB_LOCK_TIMEOUT, JOB_MAX_LAG, JOB_MAX_LAG_BYTES,
 	JOB_MAX_SLOT_BYTES, JOB_MAX_WAL_RATE, JOB_MAX_ARCHIVE_QUEUE, JOB_MAX_TRANSACTION_AGE, JOB_MAX_VACUUM_WAIT,
-	JOB_MAX_ACTIVE_SESSIONS, JOB_THROTTLE_QUERY,
+	JOB_MAX_ACTIVE_SESSIONS, JOB_THROTTLE_QUERY, JOB_ID,
 	JOB_PARAMETERS
 } JobParameter;
 
@@ -43,7 +43,7 @@ static const Oid create_types[JOB_PARAMETERS] = {
 	TEXTARRAYOID, TEXTOID, NAMEOID, OIDOID, TEXTOID, TEXTOID, TEXTOID, INT4OID, BOOLOID,
 	TEXTOID, INT8OID, INT4OID, INT4OID, INT8OID, INT8OID,
 	INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-	INT8OID, TEXTOID
+	INT8OID, TEXTOID, INT8OID
 };
 
 static BackfillQuery create_query = BACKFILL_QUERY(create_types,
@@ -56,6 +56,13 @@ static BackfillQuery create_query = BACKFILL_QUERY(create_types,
 	MS("$20") ", " MS("$21") ", " MS("$22") ", $23, $24, $25, $26, " MS("$27") ", " MS("$28") ", $29, $30)"
 	" ON CONFLICT (root) WHERE state IN ('waiting', 'running', 'paused') DO NOTHING"
 	" RETURNING job");
+
+static BackfillQuery store_query = BACKFILL_QUERY(create_types,
+	"UPDATE architect.backfill_register SET on_error = $18, max_rejects = $19, batch_time = " MS("$20")
+	", lock_timeout = " MS("$21") ", max_lag = " MS("$22") ", max_lag_bytes = $23, max_slot_bytes = $24,"
+	" max_wal_rate = $25, max_archive_queue = $26, max_transaction_age = " MS("$27")
+	", max_vacuum_wait = " MS("$28") ", max_active_sessions = $29, throttle_query = $30"
+	" WHERE job = $31");
 
 /* What LOAD and REFRESH read, in this order. */
 #define STEERING "state, phase, on_error, max_rejects, workers, " AS_MS("batch_time") ", " AS_MS("lock_timeout") ", " \
@@ -190,13 +197,17 @@ name_array(List *names)
 	return architect_backfill_text_array(count, texts);
 }
 
+/*
+ * Sets what can change while the job runs.
+ */
 static void
-set_numbers(Datum *values, const BackfillJob *job)
+set_steering(Datum *values, char *nulls, const BackfillJob *job)
 {
+	set_text(values, nulls, JOB_ON_ERROR, job->skips ? "skip" : "stop");
+	set_text(values, nulls, JOB_THROTTLE_QUERY, job->throttle_query);
 	values[JOB_MAX_REJECTS] = Int64GetDatum(job->max_rejects);
 	values[JOB_BATCH_TIME] = Int32GetDatum(job->batch_time);
 	values[JOB_LOCK_TIMEOUT] = Int32GetDatum(job->lock_timeout);
-	values[JOB_WORKERS] = Int32GetDatum(job->workers);
 	values[JOB_MAX_LAG] = Int64GetDatum(job->max_lag.value);
 	values[JOB_MAX_LAG_BYTES] = Int64GetDatum(job->max_lag_bytes.value);
 	values[JOB_MAX_SLOT_BYTES] = Int64GetDatum(job->max_slot_bytes.value);
@@ -219,6 +230,7 @@ architect_backfill_create(BackfillJob *job)
 	List	   *rows;
 
 	memset(nulls, ' ', JOB_PARAMETERS);
+	nulls[JOB_ID] = 'n';
 	nulls[JOB_PARAMETERS] = '\0';
 	values[JOB_TARGET] = ObjectIdGetDatum(job->target);
 	set_text(values, nulls, JOB_ASSIGNMENT, job->assignment);
@@ -238,9 +250,8 @@ architect_backfill_create(BackfillJob *job)
 	set_text(values, nulls, JOB_SETTINGS, job->settings);
 	set_text(values, nulls, JOB_SHAPE, job->shape);
 	values[JOB_SUBQUERIES] = BoolGetDatum(job->allows_subqueries);
-	set_text(values, nulls, JOB_ON_ERROR, job->skips ? "skip" : "stop");
-	set_numbers(values, job);
-	set_text(values, nulls, JOB_THROTTLE_QUERY, job->throttle_query);
+	values[JOB_WORKERS] = Int32GetDatum(job->workers);
+	set_steering(values, nulls, job);
 
 	rows = architect_backfill_query(&create_query, values, nulls);
 	if (rows == NIL)
@@ -256,6 +267,23 @@ architect_backfill_create(BackfillJob *job)
 	job->phase = pstrdup("walk");
 	architect_backfill_log(job->id, "created", NULL);
 	return job->id;
+}
+
+/*
+ * Writes the limits of the job, which a run sees before its next batch.
+ */
+void
+architect_backfill_store_limits(const BackfillJob *job)
+{
+	Datum		values[JOB_PARAMETERS] = {0};
+	char		nulls[JOB_PARAMETERS + 1];
+
+	memset(nulls, ' ', JOB_PARAMETERS);
+	memset(nulls, 'n', JOB_ON_ERROR);
+	nulls[JOB_PARAMETERS] = '\0';
+	values[JOB_ID] = Int64GetDatum(job->id);
+	set_steering(values, nulls, job);
+	(void) architect_backfill_query(&store_query, values, nulls);
 }
 
 static int64

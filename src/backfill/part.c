@@ -8,12 +8,10 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "backfill/backfill.h"
@@ -67,21 +65,6 @@ static BackfillQuery cursor_query = BACKFILL_QUERY(key_types,
 static BackfillQuery bound_query = BACKFILL_QUERY(key_types,
 	"UPDATE architect.backfill_parts SET last_key = $3 WHERE job = $1 AND relation = $2");
 
-/* Until target.c is there. */
-static List *
-leaves_of(Oid target)
-{
-	List	   *result = NIL;
-	ListCell   *cell;
-
-	foreach(cell, find_all_inheritors(target, AccessShareLock, NULL))
-	{
-		if (get_rel_relkind(lfirst_oid(cell)) == RELKIND_RELATION)
-			result = lappend_oid(result, lfirst_oid(cell));
-	}
-	return result;
-}
-
 /*
  * Gives the size of the relation; false where it is dropped.
  */
@@ -130,7 +113,7 @@ architect_backfill_add_parts(BackfillJob *job)
 {
 	ListCell   *cell;
 
-	foreach(cell, leaves_of(job->target))
+	foreach(cell, architect_backfill_leaves(job->target))
 	{
 		BlockNumber blocks;
 		Datum		values[3] = {Int64GetDatum(job->id), ObjectIdGetDatum(lfirst_oid(cell))};

@@ -162,47 +162,110 @@ integer_limit(const Arguments *arguments, int number, const char *name, int64 by
 	return limit_of(argument, argument.isnull ? 0 : DatumGetInt32(argument.value), name, by_default);
 }
 
+/*
+ * What counts where nothing is asked for.
+ */
 static void
-read_limits(const Arguments *arguments, BackfillJob *job)
+set_defaults(BackfillJob *job)
 {
-	job->max_lag = interval_limit(arguments, ARG_MAX_LAG, "max_lag", DEFAULT_MAX_LAG);
-	job->max_lag_bytes = bigint_limit(arguments, ARG_MAX_LAG_BYTES, "max_lag_bytes", 0);
-	job->max_slot_bytes = bigint_limit(arguments, ARG_MAX_SLOT_BYTES, "max_slot_bytes", DEFAULT_MAX_SLOT_BYTES);
-	job->max_wal_rate = bigint_limit(arguments, ARG_MAX_WAL_RATE, "max_wal_rate", 0);
-	job->max_archive_queue = integer_limit(arguments, ARG_MAX_ARCHIVE_QUEUE, "max_archive_queue",
-										   DEFAULT_MAX_ARCHIVE_QUEUE);
-	job->max_transaction_age = interval_limit(arguments, ARG_MAX_TRANSACTION_AGE, "max_transaction_age",
-											  DEFAULT_MAX_TRANSACTION_AGE);
-	job->max_vacuum_wait = interval_limit(arguments, ARG_MAX_VACUUM_WAIT, "max_vacuum_wait",
-										  DEFAULT_MAX_VACUUM_WAIT);
-	job->max_active_sessions = integer_limit(arguments, ARG_MAX_ACTIVE_SESSIONS, "max_active_sessions", 0);
-	job->throttle_query = text_argument(arguments, ARG_THROTTLE_QUERY);
+	job->batch_time = DEFAULT_BATCH_TIME;
+	job->lock_timeout = DEFAULT_LOCK_TIMEOUT;
+	job->max_rejects = DEFAULT_MAX_REJECTS;
+	job->max_lag.value = DEFAULT_MAX_LAG;
+	job->max_slot_bytes.value = DEFAULT_MAX_SLOT_BYTES;
+	job->max_archive_queue.value = DEFAULT_MAX_ARCHIVE_QUEUE;
+	job->max_transaction_age.value = DEFAULT_MAX_TRANSACTION_AGE;
+	job->max_vacuum_wait.value = DEFAULT_MAX_VACUUM_WAIT;
 }
 
 /*
- * Reads what says how the work is done, but for the order.
+ * Reads limits; those that are not given stay as the job has them.
+ */
+static void
+read_limits(const Arguments *arguments, BackfillJob *job)
+{
+	job->max_lag = interval_limit(arguments, ARG_MAX_LAG, "max_lag", job->max_lag.value);
+	job->max_lag_bytes = bigint_limit(arguments, ARG_MAX_LAG_BYTES, "max_lag_bytes", job->max_lag_bytes.value);
+	job->max_slot_bytes = bigint_limit(arguments, ARG_MAX_SLOT_BYTES, "max_slot_bytes", job->max_slot_bytes.value);
+	job->max_wal_rate = bigint_limit(arguments, ARG_MAX_WAL_RATE, "max_wal_rate", job->max_wal_rate.value);
+	job->max_archive_queue = integer_limit(arguments, ARG_MAX_ARCHIVE_QUEUE, "max_archive_queue",
+										   job->max_archive_queue.value);
+	job->max_transaction_age = interval_limit(arguments, ARG_MAX_TRANSACTION_AGE, "max_transaction_age",
+											  job->max_transaction_age.value);
+	job->max_vacuum_wait = interval_limit(arguments, ARG_MAX_VACUUM_WAIT, "max_vacuum_wait",
+										  job->max_vacuum_wait.value);
+	job->max_active_sessions = integer_limit(arguments, ARG_MAX_ACTIVE_SESSIONS, "max_active_sessions",
+											 job->max_active_sessions.value);
+	if (!arguments->values[ARG_THROTTLE_QUERY].isnull)
+	{
+		job->throttle_query = text_argument(arguments, ARG_THROTTLE_QUERY);
+		if (job->throttle_query[0] == '\0')
+			job->throttle_query = NULL;
+	}
+}
+
+/*
+ * Reads what says how batches are done; what is not given stays as the job has it.
  */
 static void
 read_manner(const Arguments *arguments, BackfillJob *job)
 {
 	char	   *on_error = text_argument(arguments, ARG_ON_ERROR);
 	NullableDatum max_rejects = arguments->values[ARG_MAX_REJECTS];
-	NullableDatum workers = arguments->values[ARG_WORKERS];
 
 	if (on_error != NULL && strcmp(on_error, "stop") != 0 && strcmp(on_error, "skip") != 0)
 		refuse_value("on_error", "Use 'stop' or 'skip'.");
-	job->skips = on_error != NULL && strcmp(on_error, "skip") == 0;
+	if (on_error != NULL)
+		job->skips = strcmp(on_error, "skip") == 0;
 
-	job->max_rejects = max_rejects.isnull ? DEFAULT_MAX_REJECTS : DatumGetInt64(max_rejects.value);
+	if (!max_rejects.isnull)
+		job->max_rejects = DatumGetInt64(max_rejects.value);
 	if (job->max_rejects < 0)
 		refuse_value("max_rejects", "Use 0 or more.");
 
-	job->workers = arguments->foreground ? 0 : workers.isnull ? 1 : DatumGetInt32(workers.value);
-	if (!arguments->foreground && (job->workers < 1 || job->workers > MOST_WORKERS))
-		refuse_value("workers", psprintf("Use a number from 1 to %d.", MOST_WORKERS));
+	job->batch_time = time_argument(arguments, ARG_BATCH_TIME, "batch_time", job->batch_time);
+	job->lock_timeout = time_argument(arguments, ARG_LOCK_TIMEOUT, "lock_timeout", job->lock_timeout);
+}
 
-	job->batch_time = time_argument(arguments, ARG_BATCH_TIME, "batch_time", DEFAULT_BATCH_TIME);
-	job->lock_timeout = time_argument(arguments, ARG_LOCK_TIMEOUT, "lock_timeout", DEFAULT_LOCK_TIMEOUT);
+static void
+read_workers(const Arguments *arguments, BackfillJob *job)
+{
+	NullableDatum workers = arguments->values[ARG_WORKERS];
+
+	job->workers = arguments->foreground ? 0 : workers.isnull ? 1 : DatumGetInt32(workers.value);
+	if (!arguments->foreground)
+		architect_backfill_check_workers(job->workers);
+}
+
+/*
+ * Raises 22023 for a number of background workers that cannot be.
+ */
+void
+architect_backfill_check_workers(int workers)
+{
+	if (workers < 1 || workers > MOST_WORKERS)
+		refuse_value("workers", psprintf("Use a number from 1 to %d.", MOST_WORKERS));
+}
+
+/*
+ * Reads the arguments of architect.backfill_configure into the job.
+ */
+void
+architect_backfill_read_changes(FunctionCallInfo fcinfo, BackfillJob *job)
+{
+	static const int places[] = {
+		ARG_BATCH_TIME, ARG_ON_ERROR, ARG_MAX_REJECTS, ARG_MAX_LAG, ARG_MAX_LAG_BYTES, ARG_MAX_WAL_RATE,
+		ARG_MAX_ACTIVE_SESSIONS, ARG_THROTTLE_QUERY, ARG_LOCK_TIMEOUT, ARG_MAX_SLOT_BYTES, ARG_MAX_ARCHIVE_QUEUE,
+		ARG_MAX_TRANSACTION_AGE, ARG_MAX_VACUUM_WAIT
+	};
+	Arguments	arguments;
+
+	for (int i = 0; i < ARGS; i++)
+		arguments.values[i].isnull = true;
+	for (int i = 0; i < lengthof(places); i++)
+		arguments.values[places[i]] = fcinfo->args[i + 1];
+	read_manner(&arguments, job);
+	read_limits(&arguments, job);
 }
 
 static void
@@ -312,7 +375,9 @@ architect_backfill_request(FunctionCallInfo fcinfo, bool foreground)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("argument \"set\" must not be NULL"),
 				 errhint("Write what is assigned, as in set => 'total = price * amount'.")));
+	set_defaults(job);
 	read_manner(&arguments, job);
+	read_workers(&arguments, job);
 	read_limits(&arguments, job);
 
 	rel = try_relation_open(job->target, AccessShareLock);

@@ -495,6 +495,12 @@ walk_together(BackfillRun *run)
 	return walk(run);
 }
 
+static void
+guess_total(void *job)
+{
+	architect_backfill_guess_total(job);
+}
+
 /*
  * Leads the job from wherever it stands to its end.
  */
@@ -507,6 +513,10 @@ lead(BackfillRun *run)
 	architect_backfill_set_state(job, "running", NULL);
 	architect_backfill_begin_progress(job->id, run->worker);
 	architect_backfill_find_parts(run, false);
+
+	/* What is wrong with the expressions is for the first batch to say. */
+	if (strcmp(job->phase, "walk") == 0)
+		(void) architect_backfill_try(guess_total, job);
 	run->rejected = architect_backfill_count_rejects(job->id);
 	architect_backfill_commit(run);
 

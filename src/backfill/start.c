@@ -40,8 +40,8 @@ static BackfillQuery resume_query = BACKFILL_QUERY(resume_types,
 /*
  * Returns the job in the first argument, which the caller may steer.
  */
-static BackfillJob *
-job_argument(FunctionCallInfo fcinfo)
+BackfillJob *
+architect_backfill_job_argument(FunctionCallInfo fcinfo)
 {
 	BackfillJob *job;
 
@@ -64,8 +64,8 @@ has_state(const BackfillJob *job, const char *state)
 /*
  * Raises 55000 for a job that cannot be steered any more.
  */
-static void
-check_unfinished(const BackfillJob *job, bool may_have_failed)
+void
+architect_backfill_check_unfinished(const BackfillJob *job, bool may_have_failed)
 {
 	if (!has_state(job, "done") && !has_state(job, "cancelled") && (may_have_failed || !has_state(job, "failed")))
 		return;
@@ -84,7 +84,7 @@ check_unfinished(const BackfillJob *job, bool may_have_failed)
 static void
 steer(FunctionCallInfo fcinfo, const char *state)
 {
-	BackfillJob *job = job_argument(fcinfo);
+	BackfillJob *job = architect_backfill_job_argument(fcinfo);
 	Datum		values[] = {Int64GetDatum(job->id), CStringGetTextDatum(state)};
 
 	if (architect_backfill_query(&steer_query, values, NULL) != NIL)
@@ -94,7 +94,7 @@ steer(FunctionCallInfo fcinfo, const char *state)
 	}
 	(void) architect_backfill_refresh(job);
 	if (!has_state(job, state))
-		check_unfinished(job, false);
+		architect_backfill_check_unfinished(job, false);
 	ereport(NOTICE, (errmsg("backfill " INT64_FORMAT " is %s already", job->id, state)));
 }
 
@@ -163,10 +163,7 @@ take_workers(FunctionCallInfo fcinfo, BackfillJob *job)
 	if (PG_ARGISNULL(1))
 		return;
 	job->workers = PG_GETARG_INT32(1);
-	if (job->workers < 1 || job->workers > BACKFILL_MOST_WORKERS)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("workers must be between 1 and %d", BACKFILL_MOST_WORKERS)));
+	architect_backfill_check_workers(job->workers);
 }
 
 /*
@@ -196,13 +193,13 @@ set_going(BackfillJob *job)
 Datum
 architect_backfill_resume(PG_FUNCTION_ARGS)
 {
-	BackfillJob *job = job_argument(fcinfo);
+	BackfillJob *job = architect_backfill_job_argument(fcinfo);
 	bool		live = architect_backfill_is_running(job->id);
 	bool		was_going = has_state(job, "waiting") || has_state(job, "running");
 	bool		in_session = live && job->workers == 0;
 	Datum		values[4];
 
-	check_unfinished(job, true);
+	architect_backfill_check_unfinished(job, true);
 	if (live && was_going)
 	{
 		ereport(NOTICE, (errmsg("backfill " INT64_FORMAT " is running already", job->id)));
@@ -224,7 +221,7 @@ architect_backfill_resume(PG_FUNCTION_ARGS)
 	if (architect_backfill_query(&resume_query, values, NULL) == NIL)
 	{
 		(void) architect_backfill_refresh(job);
-		check_unfinished(job, true);
+		architect_backfill_check_unfinished(job, true);
 	}
 	architect_backfill_log(job->id, "resumed", "by %s", GetUserNameFromId(GetUserId(), false));
 	if (!in_session)

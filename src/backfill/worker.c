@@ -22,6 +22,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #include "backfill/register.h"
@@ -263,6 +264,54 @@ has_work(const WorkerOrder *order)
 }
 
 /*
+ * Notes an error that the run has not: where there is none to see it, the job says why
+ * it goes on no longer.
+ */
+static void
+note_failure(int64 id, const char *message)
+{
+	BackfillJob *job;
+
+	AbortCurrentTransaction();
+	StartTransactionCommand();
+	job = architect_backfill_load(id);
+	if (strcmp(job->state, "waiting") == 0 || strcmp(job->state, "running") == 0)
+	{
+		architect_backfill_set_state(job, "failed", message);
+		architect_backfill_log(id, "failed", "%s", message);
+	}
+	CommitTransactionCommand();
+}
+
+/*
+ * Leads or follows, until the job has come to its end or is to be left alone.
+ */
+static void
+run(const WorkerOrder *order)
+{
+	MemoryContext context = TopMemoryContext;
+
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		architect_backfill_run(order->job, order->worker, false);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		if (order->worker == 0 && error->sqlerrcode != ERRCODE_QUERY_CANCELED &&
+			error->sqlerrcode != ERRCODE_OBJECT_IN_USE)
+			note_failure(order->job, error->message);
+		ReThrowError(error);
+	}
+	PG_END_TRY();
+}
+
+/*
  * Does the work, which begins and ends its own transactions.
  */
 static void
@@ -284,8 +333,7 @@ work(const WorkerOrder *order)
 
 	pgstat_report_activity(STATE_RUNNING, MyBgworkerEntry->bgw_name);
 	StartTransactionCommand();
-	MemoryContextSwitchTo(TopMemoryContext);
-	architect_backfill_run(order->job, order->worker, false);
+	run(order);
 	CommitTransactionCommand();
 	pgstat_report_activity(STATE_IDLE, NULL);
 }

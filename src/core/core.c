@@ -163,17 +163,20 @@ typedef struct OwnQuery
 } OwnQuery;
 
 /*
- * Runs the query in SPI, which the caller connects to.
+ * Runs the query in SPI, which the caller connects to.  A background worker has no
+ * snapshot of its own.
  */
 static void
 execute(OwnQuery *query)
 {
-	if (query->latest)
-		PushActiveSnapshot(GetLatestSnapshot());
+	bool		pushes = query->latest || !ActiveSnapshotSet();
+
+	if (pushes)
+		PushActiveSnapshot(query->latest ? GetLatestSnapshot() : GetTransactionSnapshot());
 	if (SPI_execute_with_args(query->text, query->nargs, query->types, query->values, query->nulls,
 							  query->latest, 0) != SPI_OK_SELECT)
 		elog(ERROR, "unexpected result of: %s", query->text);
-	if (query->latest)
+	if (pushes)
 		PopActiveSnapshot();
 }
 
