@@ -70,7 +70,7 @@ CREATE OR REPLACE FUNCTION architect.backfill_configure(
     RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'architect_backfill_configure';
-COMMENT ON FUNCTION architect.backfill_configure(bigint, interval, text, bigint, interval, bigint, bigint, integer, text,
-    interval, bigint, integer, interval, interval) IS
+COMMENT ON FUNCTION architect.backfill_configure(bigint, interval, text, bigint, interval, bigint, bigint, integer,
+    text, interval, bigint, integer, interval, interval) IS
 'changes limits of a job, also while it runs; NULL leaves one as it is, 0 means none
 SELECT architect.backfill_configure(7, max_lag => ''5s'');';

@@ -64,7 +64,8 @@ CREATE OR REPLACE VIEW architect._backfill_figures AS
            process.batch_rows,
            CASE WHEN process.is_led THEN process.rate
                 WHEN register.finished_at > register.started_at
-                    THEN total.rows_done / extract(epoch FROM register.finished_at - register.started_at)::double precision
+                    THEN total.rows_done
+                         / extract(epoch FROM register.finished_at - register.started_at)::double precision
            END AS rate,
            coalesce(total.rows_done, 0) AS rows_done,
            total.rows_hot,
