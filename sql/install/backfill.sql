@@ -31,12 +31,12 @@ COMMENT ON FUNCTION architect.backfill_start(regclass, text, text, text, regclas
 'the same in the background: returns the number of the job at once
 SELECT architect.backfill_start(''orders'', set => ''total_cents = (total * 100)::bigint'', filter => ''total_cents IS NULL'');';
 
-CREATE OR REPLACE FUNCTION architect._backfill_stripe(row_place tid, writer xid, stripes integer, stripe integer)
+CREATE OR REPLACE FUNCTION architect._backfill_row(row_place tid, writer xid)
     RETURNS boolean
     LANGUAGE C STABLE PARALLEL RESTRICTED COST 0.1
-    AS 'MODULE_PATHNAME', 'architect_backfill_stripe';
-COMMENT ON FUNCTION architect._backfill_stripe(tid, xid, integer, integer) IS
-    'true for a row that the batch in hand shall change';
+    AS 'MODULE_PATHNAME', 'architect_backfill_row';
+COMMENT ON FUNCTION architect._backfill_row(tid, xid) IS
+    'shows a row to the batch in hand; true when it shall be changed';
 
 CREATE OR REPLACE FUNCTION architect._backfill_differs(anyelement, anyelement)
     RETURNS boolean
@@ -44,3 +44,11 @@ CREATE OR REPLACE FUNCTION architect._backfill_differs(anyelement, anyelement)
     AS 'MODULE_PATHNAME', 'architect_backfill_differs';
 COMMENT ON FUNCTION architect._backfill_differs(anyelement, anyelement) IS
     'true for values that are not the same to the byte';
+
+CREATE OR REPLACE FUNCTION architect.backfill_retry(job bigint)
+    RETURNS bigint
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'architect_backfill_retry';
+COMMENT ON FUNCTION architect.backfill_retry(bigint) IS
+'tries the rejected rows of a job again; returns how many were changed
+SELECT architect.backfill_retry(7);';

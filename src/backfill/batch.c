@@ -16,6 +16,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -25,7 +26,7 @@
 /* So often rows that are locked are waited for before they are left for a sweep. */
 #define MOST_ATTEMPTS 3
 
-PG_FUNCTION_INFO_V1(architect_backfill_stripe);
+PG_FUNCTION_INFO_V1(architect_backfill_row);
 
 /* The row in hand, and how many there were since the statement began. */
 static ItemPointerData row_in_hand;
@@ -40,16 +41,14 @@ static TransactionId *writers = NULL;
 static int	nwriters = 0;
 
 /*
- * architect._backfill_stripe(row_place tid, writer xid, stripes integer, stripe integer)
+ * architect._backfill_row(row_place tid, writer xid)
  */
 Datum
-architect_backfill_stripe(PG_FUNCTION_ARGS)
+architect_backfill_row(PG_FUNCTION_ARGS)
 {
 	ItemPointer place = (ItemPointer) PG_GETARG_POINTER(0);
 	TransactionId writer = PG_GETARG_TRANSACTIONID(1);
 
-	if (ItemPointerGetOffsetNumberNoCheck(place) % PG_GETARG_INT32(2) != PG_GETARG_INT32(3))
-		PG_RETURN_BOOL(false);
 	for (int i = nwriters - 1; i >= 0; i--)
 	{
 		if (writers[i] == writer)
@@ -133,6 +132,7 @@ typedef struct Change
 	BackfillRun *run;
 	BackfillStatement *statement;
 	Datum	   *values;
+	int64		seen;
 	int64		rows;
 	int64		hot;
 	int64		wal;
@@ -150,6 +150,7 @@ execute_change(void *argument)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	change->rows = architect_backfill_execute(change->statement, change->values);
 	PopActiveSnapshot();
+	change->seen = rows_seen;
 	change->hot = architect_count_hot_updates(rel) - hot;
 	change->wal = pgWalUsage.wal_bytes - wal;
 	RelationClose(rel);
@@ -173,6 +174,7 @@ attempt(BackfillRun *run, BackfillStatement *statement, Datum *values)
 		run->counts.batch_rows += change.rows;
 		run->wal_since += change.wal;
 		run->changed += change.rows;
+		run->window_seen += change.seen;
 		run->window_rows += change.rows;
 		run->window_hot += change.hot;
 	}
@@ -180,31 +182,49 @@ attempt(BackfillRun *run, BackfillStatement *statement, Datum *values)
 }
 
 static ErrorData *
-attempt_range(BackfillRun *run, const BackfillRange *range)
+attempt_places(BackfillRun *run, const BackfillRange *range)
+{
+	Datum	   *elements = palloc(Max(range->nplaces, 1) * sizeof(Datum));
+	Datum		places;
+
+	for (int i = 0; i < range->nplaces; i++)
+		elements[i] = PointerGetDatum(&range->places[i]);
+	places = PointerGetDatum(construct_array(elements, range->nplaces, TIDOID, sizeof(ItemPointerData), false,
+											 TYPALIGN_SHORT));
+	pfree(elements);
+	return attempt(run, run->leaf->places, &places);
+}
+
+static ErrorData *
+attempt_keys(BackfillRun *run, const BackfillRange *range)
 {
 	BackfillLeaf *leaf = run->leaf;
+	int			ncolumns = leaf->key->ncolumns;
+	Datum	   *values = palloc0(2 * ncolumns * sizeof(Datum));
 
-	if (range->whole)
-		return attempt(run, leaf->whole, NULL);
-	if (range->keyed)
+	if (range->after != NULL)
+		memcpy(values, range->after, ncolumns * sizeof(Datum));
+	memcpy(values + ncolumns, range->upto, ncolumns * sizeof(Datum));
+	return attempt(run, range->after != NULL ? leaf->change : leaf->begin, values);
+}
+
+static ErrorData *
+attempt_range(BackfillRun *run, const BackfillRange *range)
+{
+	Datum		span[] = {PointerGetDatum(&range->from), PointerGetDatum(&range->to)};
+
+	switch (range->kind)
 	{
-		int			ncolumns = leaf->key->ncolumns;
-		Datum	   *values = palloc0(2 * ncolumns * sizeof(Datum));
-
-		if (range->after != NULL)
-			memcpy(values, range->after, ncolumns * sizeof(Datum));
-		memcpy(values + ncolumns, range->upto, ncolumns * sizeof(Datum));
-		return attempt(run, range->after != NULL ? leaf->change : leaf->begin, values);
+		case BACKFILL_RANGE_PLACES:
+			return attempt_places(run, range);
+		case BACKFILL_RANGE_SPAN:
+			return attempt(run, run->leaf->span, span);
+		case BACKFILL_RANGE_KEYS:
+			return attempt_keys(run, range);
+		case BACKFILL_RANGE_WHOLE:
+			return attempt(run, run->leaf->whole, NULL);
 	}
-	else
-	{
-		Datum		values[] = {
-			PointerGetDatum(&range->from), PointerGetDatum(&range->to),
-			Int32GetDatum(range->stripes), Int32GetDatum(range->stripe)
-		};
-
-		return attempt(run, leaf->change, values);
-	}
+	elog(ERROR, "unexpected kind of range %d", range->kind);
 }
 
 /* A row that is asked for its record_id. */
@@ -341,33 +361,47 @@ to_place(uint64 number, ItemPointer place)
 }
 
 /*
+ * Divides a range in two; false where it cannot be divided.
+ */
+static bool
+halve(BackfillRun *run, const BackfillRange *range, BackfillRange *left, BackfillRange *right)
+{
+	uint64		from = to_number(&range->from);
+	uint64		middle = from + (to_number(&range->to) - from) / 2;
+
+	*left = *right = *range;
+	switch (range->kind)
+	{
+		case BACKFILL_RANGE_PLACES:
+			left->nplaces = range->nplaces / 2;
+			right->places += left->nplaces;
+			right->nplaces -= left->nplaces;
+			return left->nplaces > 0;
+		case BACKFILL_RANGE_SPAN:
+		case BACKFILL_RANGE_WHOLE:
+			left->kind = right->kind = BACKFILL_RANGE_SPAN;
+			to_place(middle, &left->to);
+			right->from = left->to;
+			return middle > from;
+		case BACKFILL_RANGE_KEYS:
+			left->upto = right->after = palloc(run->leaf->key->ncolumns * sizeof(Datum));
+			return architect_backfill_find_bound(run, range, Max(rows_seen / 2, 1), left->upto);
+	}
+	return false;
+}
+
+/*
  * Changes first the one and then the other half of a range, which failed as a whole.
  */
 static BackfillOutcome
 change_halves(BackfillRun *run, const BackfillRange *range, ErrorData *error)
 {
-	BackfillRange left = *range;
-	BackfillRange right = *range;
+	BackfillRange left;
+	BackfillRange right;
 	BackfillOutcome outcome;
 
-	if (range->keyed)
-	{
-		left.upto = palloc(run->leaf->key->ncolumns * sizeof(Datum));
-		right.after = left.upto;
-		if (!architect_backfill_find_bound(run, range, Max(rows_seen / 2, 1), left.upto))
-			give_up(run, error);
-	}
-	else
-	{
-		uint64		middle = (to_number(&range->from) + to_number(&range->to)) / 2;
-
-		left.whole = right.whole = false;
-		if (middle == to_number(&range->from))
-			give_up(run, error);
-		to_place(middle, &left.to);
-		right.from = left.to;
-	}
-
+	if (!halve(run, range, &left, &right))
+		give_up(run, error);
 	outcome = change_range(run, &left);
 	return outcome == BACKFILL_DONE ? change_range(run, &right) : outcome;
 }
@@ -409,6 +443,37 @@ change_range(BackfillRun *run, const BackfillRange *range)
 }
 
 /*
+ * Takes a piece of so many places or, of a span, numbers of places off the beginning
+ * of a range.
+ */
+static BackfillRange
+take_piece(BackfillRange *range, uint64 step)
+{
+	BackfillRange piece = *range;
+
+	if (range->kind == BACKFILL_RANGE_PLACES)
+	{
+		piece.nplaces = Min(range->nplaces, step);
+		range->places += piece.nplaces;
+		range->nplaces -= piece.nplaces;
+	}
+	else
+	{
+		if (to_number(&range->to) - to_number(&range->from) > step)
+			to_place(to_number(&range->from) + step, &piece.to);
+		range->from = piece.to;
+	}
+	return piece;
+}
+
+static bool
+is_empty(const BackfillRange *range)
+{
+	return range->kind == BACKFILL_RANGE_PLACES ? range->nplaces == 0 :
+		to_number(&range->from) >= to_number(&range->to);
+}
+
+/*
  * Changes the rows of a range in one or more subtransactions.  When BUSY is returned,
  * the range begins where it is to be tried again; a part of it that was tried often
  * enough is left for a sweep.
@@ -418,18 +483,18 @@ architect_backfill_change(BackfillRun *run, BackfillRange *range)
 {
 	uint64		step;
 
-	if (range->keyed || range->whole)
+	if (range->kind == BACKFILL_RANGE_KEYS || range->kind == BACKFILL_RANGE_WHOLE)
 		return change_range(run, range);
 
-	step = (to_number(&range->to) - to_number(&range->from)) / run->pieces;
-	step = Max((step >> 16) << 16, 1 << 16);
-	while (ItemPointerCompare(&range->from, &range->to) < 0)
+	step = range->kind == BACKFILL_RANGE_PLACES ? range->nplaces :
+		to_number(&range->to) - to_number(&range->from);
+	step = Max(step / run->pieces, 1);
+	while (!is_empty(range))
 	{
-		BackfillRange piece = *range;
+		BackfillRange rest = *range;
+		BackfillRange piece = take_piece(&rest, step);
 		BackfillOutcome outcome;
 
-		if (to_number(&range->to) - to_number(&range->from) > step)
-			to_place(to_number(&range->from) + step, &piece.to);
 		npassed_by = 0;
 		outcome = change_range(run, &piece);
 		if (outcome != BACKFILL_DONE)
@@ -438,7 +503,7 @@ architect_backfill_change(BackfillRun *run, BackfillRange *range)
 				return outcome;
 			run->postponed = true;
 		}
-		range->from = piece.to;
+		*range = rest;
 		if (outcome != BACKFILL_DONE)
 			return outcome;
 	}

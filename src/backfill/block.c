@@ -11,6 +11,7 @@
 
 #include <math.h>
 
+#include "access/heapam.h"
 #include "access/table.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
@@ -72,7 +73,8 @@ count_page_stripes(Page page)
 }
 
 /*
- * Returns how many stripes the pages of a window want.
+ * Returns how many stripes the pages of a window want: one where few of their rows are
+ * to be changed.
  */
 static int
 choose_stripes(BackfillRun *run, Relation rel, const Window *window)
@@ -81,6 +83,8 @@ choose_stripes(BackfillRun *run, Relation rel, const Window *window)
 	BlockNumber step = Max((window->end - window->first) / SAMPLE, 1);
 	int			stripes = 1;
 
+	if (run->is_sparse)
+		return 1;
 	for (BlockNumber block = window->first; block < window->end; block += step)
 	{
 		Buffer		buffer = ReadBuffer(rel, block);
@@ -92,13 +96,62 @@ choose_stripes(BackfillRun *run, Relation rel, const Window *window)
 	return Min(stripes, most);
 }
 
+/*
+ * Appends the places of the rows of this stripe on one page, which is pruned before.
+ */
+static void
+collect_places(Relation rel, BlockNumber block, int stripes, int stripe, BackfillRange *range)
+{
+	Buffer		buffer = ReadBuffer(rel, block);
+	Page		page = BufferGetPage(buffer);
+
+	heap_page_prune_opt(rel, buffer);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	for (OffsetNumber i = stripe == 0 ? stripes : stripe; i <= PageGetMaxOffsetNumber(page); i += stripes)
+	{
+		if (ItemIdIsNormal(PageGetItemId(page, i)))
+			ItemPointerSet(&range->places[range->nplaces++], block, i);
+	}
+	UnlockReleaseBuffer(buffer);
+}
+
+/*
+ * Returns the rows of one stripe, of a window that is open and locked.  Where a window
+ * is one stripe, it is read block by block, and else row by row.
+ */
+static BackfillRange
+find_rows(BackfillRun *run, Relation rel, const Window *window, int stripe)
+{
+	BackfillRange range = {.kind = BACKFILL_RANGE_SPAN};
+	Size		size;
+
+	ItemPointerSet(&range.from, window->first, 0);
+	ItemPointerSet(&range.to, window->end, 0);
+	if (window->stripes == 1)
+		return range;
+
+	range.kind = BACKFILL_RANGE_PLACES;
+	size = (window->end - window->first) * (MaxHeapTuplesPerPage / window->stripes + 1) * sizeof(ItemPointerData);
+	if (run->places_size < size)
+	{
+		run->places = run->places == NULL ? MemoryContextAlloc(run->context, size) : repalloc(run->places, size);
+		run->places_size = size;
+	}
+	range.places = run->places;
+	for (BlockNumber block = window->first; block < window->end; block++)
+		collect_places(rel, block, window->stripes, stripe, &range);
+	return range;
+}
+
 /* What a transaction of this walk does, so that it can be tried. */
 typedef struct Opening
 {
 	BackfillRun *run;
 	Window	   *window;
-	bool		chooses;		/* how many stripes */
+	int			stripe;
+	bool		begins;			/* its rows are still to be found */
 	bool		gone;
+	BackfillRange range;
 } Opening;
 
 /*
@@ -123,8 +176,14 @@ open_relation(void *argument)
 	/* VACUUM may have taken blocks from the end. */
 	blocks = RelationGetNumberOfBlocks(rel);
 	window->end = Min(window->end, blocks);
-	if (opening->chooses && window->first < window->end)
-		window->stripes = run->sweeping ? 1 : choose_stripes(run, rel, window);
+	opening->gone = window->first >= window->end;
+	if (!opening->gone && opening->begins)
+	{
+		if (opening->stripe == 0)
+			window->stripes = run->sweeping ? 1 : choose_stripes(run, rel, window);
+		opening->range = find_rows(run, rel, window, opening->stripe);
+		opening->begins = false;
+	}
 	table_close(rel, NoLock);
 }
 
@@ -149,45 +208,25 @@ open_window(BackfillRun *run, Opening *opening)
 static BackfillOutcome
 change_stripe(BackfillRun *run, Window *window, int stripe)
 {
-	BackfillRange range = {.stripes = 1};
-	bool		ranged = false;
+	Opening		opening = {run, window, stripe, .begins = true};
+	BackfillOutcome outcome;
 
-	for (;;)
+	do
 	{
-		Opening		opening = {run, window, .chooses = stripe == 0 && !ranged};
-		BackfillOutcome outcome;
-
 		if (!architect_backfill_begin_batch(run))
 			return BACKFILL_STOPPED;
 		outcome = open_window(run, &opening);
-		if (outcome == BACKFILL_DONE)
-		{
-			if (opening.gone || window->first >= window->end)
-			{
-				architect_backfill_commit(run);
-				return BACKFILL_DONE;
-			}
-			if (!ranged)
-			{
-				ItemPointerSet(&range.from, window->first, 0);
-				ItemPointerSet(&range.to, window->end, 0);
-				range.stripes = window->stripes;
-				range.stripe = stripe;
-				ranged = true;
-			}
-			outcome = architect_backfill_change(run, &range);
-		}
+		if (outcome == BACKFILL_DONE && !opening.gone)
+			outcome = architect_backfill_change(run, &opening.range);
 		if (architect_backfill_has_waiters())
 			run->size = Max(run->size / 2, LEAST_WINDOW);
 		architect_backfill_end_batch(run);
-		if (outcome == BACKFILL_DONE)
-		{
-			run->attempt = 0;
-			return outcome;
-		}
-		if (!architect_backfill_back_off(run))
+		if (outcome == BACKFILL_BUSY && !architect_backfill_back_off(run))
 			return BACKFILL_STOPPED;
-	}
+	} while (outcome == BACKFILL_BUSY);
+
+	run->attempt = 0;
+	return BACKFILL_DONE;
 }
 
 /*
@@ -217,7 +256,7 @@ change_window(BackfillRun *run, Window *window)
 
 	architect_backfill_begin_window();
 	run->longest = 0;
-	run->window_rows = run->window_hot = 0;
+	run->window_seen = run->window_rows = run->window_hot = 0;
 	window->stripes = 1;
 	do
 	{
@@ -227,6 +266,7 @@ change_window(BackfillRun *run, Window *window)
 			return outcome;
 	} while (++stripe < window->stripes);
 
+	run->is_sparse = run->window_rows < run->window_seen / 8;
 	if (run->leaf != NULL && run->leaf->can_be_hot)
 		learn_stripes(run, window->stripes);
 	if (blocks >= run->size || run->longest > run->job->batch_time)

@@ -201,8 +201,7 @@ prepare_whole(void *argument)
 	architect_backfill_check_leaf(rel, run->job->owner);
 	architect_backfill_open_leaf(run, rel);
 	architect_backfill_open_whole(run);
-	whole->range.whole = true;
-	whole->range.stripes = 1;
+	whole->range.kind = BACKFILL_RANGE_WHOLE;
 	ItemPointerSet(&whole->range.from, 0, 0);
 	ItemPointerSet(&whole->range.to, RelationGetNumberOfBlocks(rel), 0);
 	table_close(rel, NoLock);

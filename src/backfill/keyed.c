@@ -141,6 +141,7 @@ find_range(void *argument)
 	BackfillRange *range = &part->range;
 	BackfillKey *key;
 	Datum	   *last;
+	Datum	   *bound;
 	Relation	rel = try_table_open(part->relation, RowExclusiveLock);
 
 	part->ends = rel == NULL;
@@ -152,7 +153,7 @@ find_range(void *argument)
 	table_close(rel, NoLock);
 
 	key = run->leaf->key;
-	range->keyed = true;
+	range->kind = BACKFILL_RANGE_KEYS;
 	range->after = to_values(key, part->cursor);
 	last = part->last != NULL ? to_values(key, part->last) : palloc(key->ncolumns * sizeof(Datum));
 	if (part->last == NULL && !find_last(part, last))
@@ -161,14 +162,10 @@ find_range(void *argument)
 		return;
 	}
 	range->upto = last;
-	range->rows = run->size;
-	{
-		Datum	   *bound = palloc(key->ncolumns * sizeof(Datum));
-
-		part->ends = !architect_backfill_find_bound(run, range, range->rows, bound);
-		if (!part->ends)
-			range->upto = bound;
-	}
+	bound = palloc(key->ncolumns * sizeof(Datum));
+	part->ends = !architect_backfill_find_bound(run, range, run->size, bound);
+	if (!part->ends)
+		range->upto = bound;
 }
 
 /*

@@ -16,7 +16,8 @@
 #include "backfill/run.h"
 #include "compat.h"
 
-#define STRIPE ARCHITECT_SCHEMA "._backfill_stripe(" BACKFILL_ALIAS ".ctid, " BACKFILL_ALIAS ".xmin, "
+/* Every row that a statement looks at is shown to the batch first. */
+#define SHOWN ARCHITECT_SCHEMA "._backfill_row(" BACKFILL_ALIAS ".ctid, " BACKFILL_ALIAS ".xmin)"
 
 /*
  * True when the walk passes by rows that the assignment would not change.  In a sweep
@@ -86,9 +87,9 @@ prepare_keyed(BackfillRun *run, BackfillLeaf *leaf, Relation rel)
 		types[i] = types[ncolumns + i] = key->types[i];
 	types[2 * ncolumns] = INT8OID;
 
-	leaf->change = prepare_change(run, leaf, psprintf("%s AND %s AND " STRIPE "1, 0)", key->after, key->upto),
+	leaf->change = prepare_change(run, leaf, psprintf("%s AND %s AND " SHOWN, key->after, key->upto),
 								  2 * ncolumns, types, index, BACKFILL_SCAN_KEY);
-	leaf->begin = prepare_change(run, leaf, psprintf("%s AND " STRIPE "1, 0)", key->upto),
+	leaf->begin = prepare_change(run, leaf, psprintf("%s AND " SHOWN, key->upto),
 								 2 * ncolumns, types, index, BACKFILL_SCAN_KEY);
 	leaf->bound = prepare_bound(leaf, psprintf("%s AND %s", key->after, key->upto), types, index);
 	leaf->begin_bound = prepare_bound(leaf, key->upto, types, index);
@@ -101,12 +102,15 @@ prepare_keyed(BackfillRun *run, BackfillLeaf *leaf, Relation rel)
 static void
 prepare_blocks(BackfillRun *run, BackfillLeaf *leaf)
 {
-	Oid			types[] = {TIDOID, TIDOID, INT4OID, INT4OID};
+	Oid			places[] = {TIDARRAYOID};
+	Oid			span[] = {TIDOID, TIDOID};
 
-	leaf->change = prepare_change(run, leaf,
-								  BACKFILL_ALIAS ".ctid OPERATOR(pg_catalog.>=) $1 AND "
-								  BACKFILL_ALIAS ".ctid OPERATOR(pg_catalog.<) $2 AND " STRIPE "$3, $4)",
-								  lengthof(types), types, InvalidOid, BACKFILL_SCAN_BLOCKS);
+	leaf->places = prepare_change(run, leaf, BACKFILL_ALIAS ".ctid OPERATOR(pg_catalog.=) ANY ($1) AND " SHOWN,
+								  lengthof(places), places, InvalidOid, BACKFILL_SCAN_BLOCKS);
+	leaf->span = prepare_change(run, leaf,
+								BACKFILL_ALIAS ".ctid OPERATOR(pg_catalog.>=) $1 AND "
+								BACKFILL_ALIAS ".ctid OPERATOR(pg_catalog.<) $2 AND " SHOWN,
+								lengthof(span), span, InvalidOid, BACKFILL_SCAN_BLOCKS);
 }
 
 /*
@@ -180,7 +184,7 @@ architect_backfill_open_whole(BackfillRun *run)
 	if (leaf->whole != NULL)
 		return;
 	old = MemoryContextSwitchTo(leaf->context);
-	leaf->whole = prepare_change(run, leaf, STRIPE "1, 0)", 0, NULL, InvalidOid, BACKFILL_SCAN_ANY);
+	leaf->whole = prepare_change(run, leaf, SHOWN, 0, NULL, InvalidOid, BACKFILL_SCAN_ANY);
 	MemoryContextSwitchTo(old);
 }
 
@@ -195,6 +199,8 @@ architect_backfill_close_leaf(BackfillRun *run)
 	if (leaf == NULL)
 		return;
 	run->leaf = NULL;
+	architect_backfill_forget(leaf->places);
+	architect_backfill_forget(leaf->span);
 	architect_backfill_forget(leaf->change);
 	architect_backfill_forget(leaf->begin);
 	architect_backfill_forget(leaf->whole);

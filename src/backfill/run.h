@@ -42,7 +42,9 @@ typedef struct BackfillLeaf
 	MemoryContext context;		/* of what is below */
 	char	   *name;			/* qualified and quoted */
 	char	   *record_id;		/* SQL text */
-	BackfillStatement *change;	/* rows of a range */
+	BackfillStatement *places;	/* changes rows, a statement for each kind of range */
+	BackfillStatement *span;
+	BackfillStatement *change;	/* of keys */
 	BackfillStatement *begin;	/* key walk: the same from the beginning */
 	BackfillStatement *whole;	/* all rows; made when it is needed */
 	BackfillStatement *one;		/* one row, by its place */
@@ -54,18 +56,24 @@ typedef struct BackfillLeaf
 	bool		can_be_hot;		/* no index has an assigned column */
 } BackfillLeaf;
 
-/* Rows from one place up to, and without, another; or keys after one, up to another. */
+/* Which rows a statement is for. */
+typedef enum BackfillRangeKind
+{
+	BACKFILL_RANGE_PLACES,		/* those at these places */
+	BACKFILL_RANGE_SPAN,		/* from one place up to, and without, another */
+	BACKFILL_RANGE_KEYS,		/* with keys after one, up to another */
+	BACKFILL_RANGE_WHOLE		/* all there are, under one snapshot */
+} BackfillRangeKind;
+
 typedef struct BackfillRange
 {
-	bool		keyed;
-	bool		whole;			/* all there is, under one snapshot */
+	BackfillRangeKind kind;
+	ItemPointerData *places;
+	int			nplaces;
 	ItemPointerData from;
 	ItemPointerData to;
-	int			stripes;
-	int			stripe;
 	Datum	   *after;			/* NULL: from the beginning */
 	Datum	   *upto;
-	int64		rows;			/* keyed: so many at most */
 } BackfillRange;
 
 /* A row that could not be changed. */
@@ -94,8 +102,12 @@ typedef struct BackfillRun
 	List	   *rejects;		/* BackfillReject, of the batch in hand */
 	int			most_stripes;	/* of a window; fewer where they do not help */
 	int			windows;
-	int64		window_rows;	/* changed in the window in hand */
-	int64		window_hot;
+	bool		is_sparse;		/* few rows of a window are to be changed */
+	int64		window_seen;	/* rows looked at in the window in hand */
+	int64		window_rows;	/* of them, changed */
+	int64		window_hot;		/* of them, heap-only */
+	ItemPointerData *places;	/* of the rows of the stripe in hand */
+	Size		places_size;	/* bytes there are for them */
 	TimestampTz batch_began;
 	double		longest;		/* ms, of the batches of the window in hand */
 	int			attempt;		/* how often the batch in hand was tried in vain */
