@@ -266,6 +266,8 @@ sweep_up(BackfillRun *run, Proof *proof)
 			(sweeps >= MOST_SWEEPS || (sweeps >= 2 && counted && proof->open > open_before / 2)))
 			break;
 
+		if (counted)
+			architect_backfill_save_left(run->job->id, proof->open + proof->rejected, 0);
 		open_before = counted ? proof->open : PG_INT64_MAX;
 		if (counted)
 			architect_backfill_log(run->job->id, "sweep", INT64_FORMAT " rows are left", proof->open);
