@@ -410,11 +410,12 @@ architect_backfill_is_repeatable(const BackfillExpressions *what)
 }
 
 /*
- * Makes the coercion of a value to its column's length a function call: as a cast in a
- * text it would cut the value off instead of refusing it.
+ * Makes what the server did to give a value its column's type visible in a text.  The
+ * coercion to a length is made a function call: as a cast it would cut the value off
+ * instead of refusing it.
  */
 static Node *
-expose_length(Node *value)
+expose_coercion(Node *value)
 {
 	Node	   *node = value;
 
@@ -423,6 +424,8 @@ expose_length(Node *value)
 	if (IsA(node, FuncExpr) && exprIsLengthCoercion(node, NULL) &&
 		((FuncExpr *) node)->funcformat == COERCE_IMPLICIT_CAST)
 		((FuncExpr *) node)->funcformat = COERCE_EXPLICIT_CALL;
+	else if (IsA(node, RowExpr) && ((RowExpr *) node)->row_typeid != RECORDOID)
+		((RowExpr *) node)->row_format = COERCE_EXPLICIT_CAST;
 	return value;
 }
 
@@ -449,7 +452,7 @@ architect_backfill_guard(const BackfillExpressions *what)
 								  attribute->attcollation, 0);
 
 		result = lappend(result,
-						 makeFuncExpr(differs, BOOLOID, list_make2(old, expose_length(copyObject((Node *) target->expr))),
+						 makeFuncExpr(differs, BOOLOID, list_make2(old, expose_coercion(copyObject((Node *) target->expr))),
 									  InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL));
 	}
 	return list_length(result) == 1 ? linitial(result) : (Node *) make_orclause(result);
