@@ -503,25 +503,6 @@ guess_total(void *job)
 }
 
 /*
- * Notes about how many rows there are to walk over.
- */
-static void
-save_total(int64 id)
-{
-	Oid			types[] = {INT8OID};
-	Datum		values[] = {Int64GetDatum(id)};
-	List	   *rows = architect_read_as_owner(
-		"SELECT sum(part.blocks * class.reltuples / nullif(class.relpages, 0))::bigint"
-		" FROM " ARCHITECT_SCHEMA ".backfill_parts AS part JOIN pg_class AS class ON class.oid = part.relation"
-		" WHERE part.job = $1",
-		lengthof(types), types, values, NULL);
-	char	   *total = ((char **) linitial(rows))[0];
-
-	if (total != NULL)
-		architect_backfill_save_total(id, strtoi64(total, NULL, 10));
-}
-
-/*
  * Leads the job from wherever it stands to its end.
  */
 static void
