@@ -65,6 +65,7 @@ OBJS = \
 	src/backfill/canonical.o \
 	src/backfill/configure.o \
 	src/backfill/ddl.o \
+	src/backfill/estimate.o \
 	src/backfill/expression.o \
 	src/backfill/finish.o \
 	src/backfill/history.o \
@@ -86,6 +87,7 @@ OBJS = \
 	src/backfill/request.o \
 	src/backfill/retry.o \
 	src/backfill/run.o \
+	src/backfill/sample.o \
 	src/backfill/shape.o \
 	src/backfill/start.o \
 	src/backfill/statement.o \
