@@ -121,6 +121,7 @@ architect_backfill_retry(PG_FUNCTION_ARGS)
 {
 	int64		id = PG_GETARG_INT64(0);
 	BackfillRun run = {.job = architect_backfill_load(id), .context = CurrentMemoryContext, .sweeping = true};
+	int			level = NewGUCNestLevel();
 	char		number[32];
 	int64		changed = 0;
 	ListCell   *cell;
@@ -133,7 +134,7 @@ architect_backfill_retry(PG_FUNCTION_ARGS)
 				 errhint("Retry when it is done, or pause it before.")));
 
 	snprintf(number, sizeof(number), INT64_FORMAT, id);
-	(void) set_config_option("architect.backfill_job", number, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+	(void) set_config_option("architect.backfill_job", number, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	foreach(cell, read_rejects(id))
 	{
 		char	  **row = lfirst(cell);
@@ -144,6 +145,7 @@ architect_backfill_retry(PG_FUNCTION_ARGS)
 		changed += try_row(&retry);
 	}
 	architect_backfill_close_leaf(&run);
+	AtEOXact_GUC(false, level);
 	architect_backfill_log(id, "retry", INT64_FORMAT " rejected rows were changed, " INT64_FORMAT " are left",
 						   changed, architect_backfill_count_rejects(id));
 	PG_RETURN_INT64(changed);
