@@ -265,6 +265,11 @@ architect_has_returning(UpdateStmt *update)
 #define ARCHITECT_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
+/* Before 18 this stood behind the declaration. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn __attribute__((noreturn))
+#endif
+
 /* Runs a started query to its end. */
 static inline void
 architect_run_executor(QueryDesc *query)

@@ -115,9 +115,9 @@ architect_backfill_commit(BackfillRun *run)
 	else
 	{
 		CommitTransactionCommand();
+		(void) pgstat_report_stat(false);
 		StartTransactionCommand();
 	}
-	(void) pgstat_report_stat(false);
 	MemoryContextReset(run->batch);
 	begin(run);
 }

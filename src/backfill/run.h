@@ -12,6 +12,7 @@
 #include "utils/plancache.h"
 
 #include "backfill/backfill.h"
+#include "compat.h"
 #include "core/core.h"
 
 #define BACKFILL_REASON 256
@@ -180,6 +181,6 @@ extern void architect_backfill_undo_batch(BackfillRun *run);
 extern bool architect_backfill_back_off(BackfillRun *run);
 extern void architect_backfill_find_parts(BackfillRun *run, bool rewinds);
 extern bool architect_backfill_rest(BackfillRun *run, const char *reason, int ms);
-extern void architect_backfill_fail(BackfillRun *run, ErrorData *error) pg_attribute_noreturn();
+pg_noreturn extern void architect_backfill_fail(BackfillRun *run, ErrorData *error);
 
 #endif							/* ARCHITECT_BACKFILL_RUN_H */
