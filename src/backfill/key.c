@@ -116,7 +116,8 @@ char *
 architect_backfill_choose_key(Relation rel, Oid wanted, List *assigned)
 {
 	char	   *chosen = NULL;
-	bool		has_children = rel->rd_rel->relkind == RELKIND_RELATION && has_subclass(RelationGetRelid(rel));
+	bool		has_children = rel->rd_rel->relkind == RELKIND_RELATION &&
+		find_inheritance_children(RelationGetRelid(rel), NoLock) != NIL;
 	ListCell   *cell;
 
 	if (OidIsValid(wanted))

@@ -26,6 +26,7 @@
 #include "parser/parser.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lmgr.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
 #include "backfill/backfill.h"
@@ -61,11 +62,12 @@ show_source(void *argument)
 }
 
 static void
-refuse_set(void)
+refuse_set(bool has_condition)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_SYNTAX_ERROR),
 			 errmsg("\"set\" is not a list of assignments"),
+			 has_condition ? errhint("Give the condition in the \"filter\" argument.") :
 			 errhint("Write assignments and nothing else, such as total = price * amount, note = NULL.")));
 }
 
@@ -89,17 +91,19 @@ read_set(const char *text)
 	UpdateStmt *update;
 
 	if (strspn(text + strlen(SET_PREFIX), " \t\r\n") == strlen(text + strlen(SET_PREFIX)))
-		refuse_set();
+		refuse_set(false);
 	statements = raw_parser(text, RAW_PARSE_DEFAULT);
 	if (list_length(statements) != 1)
-		refuse_set();
+		refuse_set(false);
 	raw = linitial_node(RawStmt, statements);
 	update = (UpdateStmt *) raw->stmt;
 
 	/* A length says that a semicolon follows. */
-	if (raw->stmt_len != 0 || !IsA(update, UpdateStmt) || update->whereClause != NULL ||
-		update->fromClause != NIL || update->withClause != NULL || architect_has_returning(update))
-		refuse_set();
+	if (raw->stmt_len != 0 || !IsA(update, UpdateStmt) || update->fromClause != NIL || update->withClause != NULL ||
+		architect_has_returning(update))
+		refuse_set(false);
+	if (update->whereClause != NULL)
+		refuse_set(true);
 	return update->targetList;
 }
 
@@ -231,7 +235,7 @@ check_reading(ParseState *state, Node *expression, bool allows_subqueries)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("system column \"%s\" cannot be used in a backfill",
 						get_attname(RelationGetRelid(state->p_target_relation), reading.system->varattno, false)),
-				 errdetail("It is another one for every version of a row."),
+				 errdetail("It is not part of the row's own data."),
 				 errhint("Use columns of the table."),
 				 parser_errposition(state, reading.system->location)));
 }
@@ -344,6 +348,18 @@ check_columns(ParseState *state, List *targets)
 }
 
 /*
+ * Returns the call that an identity column's default stands for.
+ */
+static Node *
+make_nextval(Oid sequence)
+{
+	Const	   *argument = makeConst(REGCLASSOID, -1, InvalidOid, sizeof(Oid), ObjectIdGetDatum(sequence), false, true);
+
+	return (Node *) makeFuncExpr(F_NEXTVAL, INT8OID, list_make1(argument), InvalidOid, InvalidOid,
+								 COERCE_EXPLICIT_CALL);
+}
+
+/*
  * What DEFAULT means for the column.
  */
 static Expr *
@@ -354,10 +370,13 @@ default_of(ParseState *state, AttrNumber attnum)
 	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(rel), attnum - 1);
 
 	if (expression == NULL)
-		expression = coerce_to_target_type(state, (Node *) makeNullConst(UNKNOWNOID, -1, InvalidOid), UNKNOWNOID,
-										   attribute->atttypid, attribute->atttypmod, COERCION_ASSIGNMENT,
-										   COERCE_IMPLICIT_CAST, -1);
-	return (Expr *) expression;
+		expression = (Node *) makeNullConst(UNKNOWNOID, -1, InvalidOid);
+	else if (IsA(expression, NextValueExpr))
+		expression = make_nextval(((NextValueExpr *) expression)->seqid);
+	else
+		return (Expr *) expression;
+	return (Expr *) coerce_to_target_type(state, expression, exprType(expression), attribute->atttypid,
+										  attribute->atttypmod, COERCION_ASSIGNMENT, COERCE_IMPLICIT_CAST, -1);
 }
 
 /*

@@ -268,16 +268,21 @@ architect_backfill_read_changes(FunctionCallInfo fcinfo, BackfillJob *job)
 	read_limits(&arguments, job);
 }
 
+/*
+ * Refuses an assignment that must not be made twice, where the order cannot prevent it.
+ */
 static void
-refuse_to_repeat(Relation rel, bool has_filter)
+refuse_to_repeat(Relation rel, const BackfillJob *job, bool has_key)
 {
+	const char *help = has_key ? "leave out walk => 'block'" : "add a primary key";
+
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("table \"%s\" must be walked in key order for this assignment", RelationGetRelationName(rel)),
-			 errdetail("It would not be the same if a row were changed twice, and no condition of the filter keeps a changed row out."),
-			 has_filter ?
-			 errhint("Add a condition that a changed row does not meet, such as \"done IS NULL\" with \"done = true\"; or a primary key.") :
-			 errhint("Give a filter that a changed row does not meet, such as \"done IS NULL\" with \"done = true\"; or add a primary key.")));
+			 errdetail("A row that is changed twice would not be the same, and the filter is not known to keep changed rows out."),
+			 job->filter == NULL ?
+			 errhint("Give a filter that a changed row does not meet, such as \"done IS NULL\" with \"done = true\", or %s.", help) :
+			 errhint("Add a condition that a changed row does not meet, such as \"done IS NULL\" with \"done = true\", or %s.", help)));
 }
 
 /*
@@ -300,7 +305,7 @@ choose_walk(const Arguments *arguments, Relation rel, BackfillJob *job)
 				 errmsg("arguments \"walk\" and \"key\" contradict each other"),
 				 errdetail("A key is for walk => 'key'.")));
 	if (by_block && !job->what.repeatable)
-		refuse_to_repeat(rel, job->filter != NULL);
+		refuse_to_repeat(rel, job, architect_backfill_choose_key(rel, InvalidOid, job->what.columns) != NULL);
 
 	job->walk = BACKFILL_WALK_BLOCK;
 	if (by_block)
@@ -316,7 +321,7 @@ choose_walk(const Arguments *arguments, Relation rel, BackfillJob *job)
 				 errdetail("It needs a primary key, or a unique index on columns that are NOT NULL and not set."),
 				 errhint("Add one, or use walk => 'block'.")));
 	else if (!job->what.repeatable)
-		refuse_to_repeat(rel, job->filter != NULL);
+		refuse_to_repeat(rel, job, false);
 }
 
 /*
