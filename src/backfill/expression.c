@@ -158,7 +158,11 @@ write_texts(const BackfillExpressions *what, bool allows_subqueries, BackfillAss
 				   architect_backfill_parse_filter(what->rel, BACKFILL_ALIAS, result->condition, allows_subqueries));
 	}
 	if (guard != NULL)
+	{
 		result->guard = write_expression(what->rel, guard);
+		check_same("set", guard,
+				   architect_backfill_parse_filter(what->rel, BACKFILL_ALIAS, result->guard, allows_subqueries));
+	}
 	AtEOXact_GUC(false, level);
 }
 

@@ -110,7 +110,8 @@ reads_changed(const BackfillExpressions *what, Node *expression)
 {
 	Bitmapset  *read = architect_backfill_columns_of(what->rel, expression);
 
-	return bms_overlap(read, what->changed) || bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, read);
+	return bms_overlap(read, what->changed) ||
+		bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, read);
 }
 
 /*
@@ -451,9 +452,10 @@ architect_backfill_guard(const BackfillExpressions *what)
 		Var		   *old = makeVar(BACKFILL_VARNO, target->resno, attribute->atttypid, attribute->atttypmod,
 								  attribute->attcollation, 0);
 
-		result = lappend(result,
-						 makeFuncExpr(differs, BOOLOID, list_make2(old, expose_coercion(copyObject((Node *) target->expr))),
-									  InvalidOid, InvalidOid, COERCE_EXPLICIT_CALL));
+		Node	   *new = expose_coercion(copyObject((Node *) target->expr));
+
+		result = lappend(result, makeFuncExpr(differs, BOOLOID, list_make2(old, new), InvalidOid, InvalidOid,
+											  COERCE_EXPLICIT_CALL));
 	}
 	return list_length(result) == 1 ? linitial(result) : (Node *) make_orclause(result);
 }
