@@ -110,7 +110,10 @@ collect_places(Relation rel, BlockNumber block, int stripes, int stripe, Backfil
 	for (OffsetNumber i = stripe == 0 ? stripes : stripe; i <= PageGetMaxOffsetNumber(page); i += stripes)
 	{
 		if (ItemIdIsNormal(PageGetItemId(page, i)))
-			ItemPointerSet(&range->places[range->nplaces++], block, i);
+		{
+			ItemPointerSet(&range->places[range->nplaces], block, i);
+			range->nplaces++;
+		}
 	}
 	UnlockReleaseBuffer(buffer);
 }
