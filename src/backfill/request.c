@@ -55,10 +55,11 @@ enum
 #define DEFAULT_MAX_TRANSACTION_AGE (10 * 60 * 1000)
 #define DEFAULT_MAX_VACUUM_WAIT (2 * 60 * 1000)
 
-/* What the result of an expression may depend on. */
+/* What the result of an expression, or the reading of its text, may depend on. */
 static const char *const kept_settings[] = {
-	"search_path", "TimeZone", "DateStyle", "IntervalStyle", "bytea_output", "default_text_search_config",
-	"extra_float_digits", "lc_monetary", "lc_numeric", "lc_time", "xmlbinary", "xmloption"
+	"search_path", "TimeZone", "DateStyle", "IntervalStyle", "array_nulls", "bytea_output",
+	"default_text_search_config", "extra_float_digits", "lc_monetary", "lc_numeric", "lc_time",
+	"standard_conforming_strings", "xmlbinary", "xmloption"
 };
 
 /* The arguments by number, as backfill_start has them. */

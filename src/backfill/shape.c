@@ -60,7 +60,9 @@ static const char *const change_query =
 "                       before.value->>'is', now.value->>'is') END,"
 "       ', ' ORDER BY kind <> 'table', kind, key)"
 " FROM before FULL JOIN now USING (kind, key)"
-" WHERE before.value IS DISTINCT FROM now.value";
+" WHERE before.value IS DISTINCT FROM now.value"
+/* A new name of the table is in the definitions of triggers and rules, too. */
+" AND (kind = 'table' OR $1->'table'->'name' = $2->'table'->'name')";
 
 /*
  * Runs a query that gives one text; returns it in the caller's context, or NULL.
