@@ -291,6 +291,16 @@ sweep_up(BackfillRun *run, Proof *proof)
 }
 
 /*
+ * Appends how many rows there are of a kind.
+ */
+static void
+append_count(StringInfo text, int64 rows, const char *one, const char *many)
+{
+	appendStringInfo(text, "%s" INT64_FORMAT " %s %s", text->len > 0 ? "; " : "", rows,
+					 rows == 1 ? "row" : "rows", rows == 1 ? one : many);
+}
+
+/*
  * Says how the job ended, to the caller and in the log.
  */
 static void
@@ -305,14 +315,14 @@ report(BackfillRun *run, const Proof *proof)
 	if (job->walk == BACKFILL_WALK_KEY)
 		appendStringInfoString(&text, "each row was done once");
 	else
-		appendStringInfo(&text, INT64_FORMAT " rows are left", proof->open + proof->rejected);
+		append_count(&text, proof->open + proof->rejected, "is left", "are left");
 	if (rejects > 0)
-		appendStringInfo(&text, "; " INT64_FORMAT " rows were rejected", rejects);
+		append_count(&text, rejects, "was rejected", "were rejected");
 	if (proof->open > 0)
-		appendStringInfo(&text, "; " INT64_FORMAT " rows match the filter again", proof->open);
+		append_count(&text, proof->open, "matches the filter again", "match the filter again");
 	if (unchanged > 0)
-		appendStringInfo(&text, "; " INT64_FORMAT " rows match the filter, and the assignment leaves them as they are",
-						 unchanged);
+		append_count(&text, unchanged, "matches the filter, and the assignment leaves it as it is",
+					 "match the filter, and the assignment leaves them as they are");
 
 	architect_backfill_save_left(job->id, proof->open + proof->rejected, unchanged);
 	architect_backfill_set_state(job, "done", NULL);
@@ -321,11 +331,15 @@ report(BackfillRun *run, const Proof *proof)
 		return;
 	if (rejects > 0)
 		ereport(WARNING,
-				(errmsg("backfill " INT64_FORMAT " is done, but for " INT64_FORMAT " rows that could not be changed", job->id, rejects),
+				(errmsg_plural("backfill " INT64_FORMAT " is done, but for " INT64_FORMAT " row that could not be changed",
+							   "backfill " INT64_FORMAT " is done, but for " INT64_FORMAT " rows that could not be changed",
+							   rejects, job->id, rejects),
 				 errhint("See " ARCHITECT_SCHEMA ".backfill_rejects. Correct them and call " ARCHITECT_SCHEMA ".backfill_retry(" INT64_FORMAT ").", job->id)));
 	if (proof->open > 0)
 		ereport(WARNING,
-				(errmsg("backfill " INT64_FORMAT " is done, but " INT64_FORMAT " rows match the filter again", job->id, proof->open),
+				(errmsg_plural("backfill " INT64_FORMAT " is done, but " INT64_FORMAT " row matches the filter again",
+							   "backfill " INT64_FORMAT " is done, but " INT64_FORMAT " rows match the filter again",
+							   proof->open, job->id, proof->open),
 				 errdetail("They were written since, or a trigger leaves them as they are."),
 				 errhint("Let the application or a trigger write the new value, and then call again.")));
 	ereport(NOTICE, (errmsg("backfill " INT64_FORMAT " is done: %s", job->id, text.data)));
