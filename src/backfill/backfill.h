@@ -19,6 +19,12 @@
 /* The name of the updated relation in canonical expressions. */
 #define BACKFILL_ALIAS "target"
 
+/* More stripes of a window save little of table and index, and each costs a look at its pages. */
+#define BACKFILL_STRIPES 20
+
+/* Where every update makes index entries anyway, stripes save room in the table alone. */
+#define BACKFILL_STRIPES_NOT_HOT 4
+
 /* A limit of the request.  None where value is 0 or less. */
 typedef struct BackfillLimit
 {

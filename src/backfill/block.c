@@ -24,12 +24,6 @@
 #define FIRST_WINDOW 64			/* blocks */
 #define LEAST_WINDOW 8
 
-/* More stripes save little of the index, and each costs a look at all pages. */
-#define MOST_STRIPES 12
-
-/* Where every update makes index entries anyway, stripes save room in the table alone. */
-#define MOST_STRIPES_NOT_HOT 4
-
 #define SAMPLE 8				/* pages */
 
 /* Blocks of a relation in the order in which they are worked on. */
@@ -79,7 +73,7 @@ count_page_stripes(Page page)
 static int
 choose_stripes(BackfillRun *run, Relation rel, const Window *window)
 {
-	int			most = run->leaf->can_be_hot ? run->most_stripes : MOST_STRIPES_NOT_HOT;
+	int			most = run->leaf->can_be_hot ? run->most_stripes : BACKFILL_STRIPES_NOT_HOT;
 	BlockNumber step = Max((window->end - window->first) / SAMPLE, 1);
 	int			stripes = 1;
 
@@ -243,8 +237,8 @@ learn_stripes(BackfillRun *run, int stripes)
 
 	if (stripes > 1 && run->window_rows >= 100 && run->window_hot < run->window_rows * hoped / 2)
 		run->most_stripes = Max(run->most_stripes / 2, 1);
-	else if (++run->windows % 16 == 0 && run->most_stripes < MOST_STRIPES)
-		run->most_stripes = Min(run->most_stripes * 2, MOST_STRIPES);
+	else if (++run->windows % 16 == 0 && run->most_stripes < BACKFILL_STRIPES)
+		run->most_stripes = Min(run->most_stripes * 2, BACKFILL_STRIPES);
 }
 
 /*
@@ -287,7 +281,7 @@ architect_backfill_walk_blocks(BackfillRun *run)
 	Window		window;
 
 	run->size = FIRST_WINDOW;
-	run->most_stripes = MOST_STRIPES;
+	run->most_stripes = BACKFILL_STRIPES;
 	for (;;)
 	{
 		bool		found = architect_backfill_claim(run->job->id, run->size, &window.relation, &window.first,

@@ -30,8 +30,6 @@
 #include "compat.h"
 #include "core/core.h"
 
-#define STRIPES 10				/* of a window, as in block.c */
-#define STRIPES_NOT_HOT 4
 #define STRIPES_RANDOM 64		/* batches of a key that is in no order come as often to a page */
 #define ORDERED 0.9				/* correlation of a key that is in the order of the table */
 #define LEAVES 64				/* pages of an index that are looked at */
@@ -157,15 +155,15 @@ add_indexes(Relation rel, double entries, double rows, int stripes, double image
 static void
 add_time(const BackfillSample *sample, const Subject *subject, double staying, double leaving, Expected *expected)
 {
-	double		pass = sample->pass_time / sample->changed_pages;
-	double		reading = Max(sample->cold_time / sample->npages - pass, 0);
+	double		scan = sample->scan_time / sample->changed_pages;
+	double		reading = Max(sample->cold_time / sample->npages - scan, 0);
 	double		cold = sample->changed - sample->hot;
-	double		each = (Max(sample->scan_time - sample->pass_time, 0) + sample->trigger_time) / sample->changed;
+	double		each = (sample->scan_time + sample->trigger_time) / sample->changed;
 
 	/* To make an index entry takes about as long as to make the row. */
 	double		write = sample->write_time / (sample->changed + cold * subject->nindexes);
 
-	expected->ms += sample->blocks * (reading + subject->stripes * pass) + (staying + leaving) * (each + write) +
+	expected->ms += sample->blocks * reading + (staying + leaving) * (each + write) +
 		leaving * subject->nindexes * write;
 }
 
@@ -320,9 +318,10 @@ add_relation(Oid relid, const BackfillAssignment *what, const char *key, double 
 	subject.guarded = what->guard != NULL && (what->condition == NULL || !what->closes);
 	subject.can_be_hot = leaves_indexes_alone(rel, what);
 	subject.nindexes = list_length(RelationGetIndexList(rel));
-	subject.stripes = key != NULL ? count_visits(rel, key) : subject.can_be_hot ? STRIPES : STRIPES_NOT_HOT;
+	subject.stripes = key != NULL ? count_visits(rel, key) : subject.can_be_hot ? BACKFILL_STRIPES :
+		BACKFILL_STRIPES_NOT_HOT;
 
-	architect_backfill_sample(rel, what, subject.guarded, subject.stripes, share, &sample);
+	architect_backfill_sample(rel, what, subject.guarded, share, &sample);
 	if (sample.windows > 0 && sample.failed == sample.windows)
 		ReThrowError(sample.error);
 	if (sample.failed > 0)

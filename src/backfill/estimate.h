@@ -42,8 +42,7 @@ typedef struct BackfillSample
 	double		changed;		/* rows */
 	double		hot;			/* of them */
 	double		bytes;			/* of the new versions */
-	double		pass_time;		/* of going over the pages for nothing */
-	double		scan_time;		/* and with filter and assignment */
+	double		scan_time;		/* of finding the rows, and what to set */
 	double		trigger_time;
 	double		write_time;
 	double		wal;			/* bytes without images of pages */
@@ -53,7 +52,7 @@ typedef struct BackfillSample
 } BackfillSample;
 
 /* sample.c */
-extern void architect_backfill_sample(Relation rel, const BackfillAssignment *what, bool guarded, int stripes,
-									  double share, BackfillSample *sample);
+extern void architect_backfill_sample(Relation rel, const BackfillAssignment *what, bool guarded, double share,
+									  BackfillSample *sample);
 
 #endif							/* ARCHITECT_BACKFILL_ESTIMATE_H */

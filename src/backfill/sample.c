@@ -401,7 +401,6 @@ typedef struct Trial
 {
 	Relation	rel;
 	Probe	   *change;
-	Probe	   *pass;
 	BlockNumber first;
 	BlockNumber end;
 	bool		first_time;
@@ -449,8 +448,6 @@ change_window(void *argument)
 	sample->changed_pages += trial->end - trial->first;
 	sample->toast_blocks += count_toast_blocks(trial->rel) - toast;
 	read_versions(trial->rel, &places, sample);
-	(void) count_rows(trial->pass, trial->first, trial->end);
-	sample->pass_time += trial->pass->time;
 }
 
 /* The windows of a relation, in an order whose every beginning is spread evenly. */
@@ -548,8 +545,7 @@ change_windows(Trial *trial, Order order, BlockNumber width, double wanted, doub
  * of the time for all.
  */
 void
-architect_backfill_sample(Relation rel, const BackfillAssignment *what, bool guarded, int stripes, double share,
-						  BackfillSample *sample)
+architect_backfill_sample(Relation rel, const BackfillAssignment *what, bool guarded, double share, BackfillSample *sample)
 {
 	const char *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 												  RelationGetRelationName(rel));
@@ -558,9 +554,8 @@ architect_backfill_sample(Relation rel, const BackfillAssignment *what, bool gua
 	char	   *conditions = conditions_of(what, guarded);
 	Probe		count = {0};
 	Probe		count_all = {0};
-	Probe		pass = {0};
 	Probe		change = {0};
-	Trial		trial = {rel, &change, &pass, .sample = sample};
+	Trial		trial = {rel, &change, .sample = sample};
 	Order		order;
 	BlockNumber width;
 	double		wanted;
@@ -573,9 +568,6 @@ architect_backfill_sample(Relation rel, const BackfillAssignment *what, bool gua
 								name, range, conditions));
 	plan_probe(&count_all, psprintf("SELECT pg_catalog.count(*) FROM ONLY %s AS " BACKFILL_ALIAS " WHERE %s%s",
 									name, range, conditions_of(what, false)));
-	plan_probe(&pass, psprintf("SELECT pg_catalog.count(*) FROM ONLY %s AS " BACKFILL_ALIAS " WHERE %s AND "
-							   ARCHITECT_SCHEMA "._backfill_stripe(" BACKFILL_ALIAS ".ctid, " BACKFILL_ALIAS
-							   ".xmin, %d, %d)%s", name, range, stripes, stripes, conditions));
 	plan_probe(&change, psprintf("UPDATE ONLY %s AS " BACKFILL_ALIAS " SET %s WHERE %s%s RETURNING " BACKFILL_ALIAS
 								 ".ctid", name, what->set_list, range, conditions));
 
