@@ -18,6 +18,7 @@
 #include "catalog/pg_namespace.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/fd.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
@@ -39,7 +40,6 @@ static struct
 	BackfillHistory wal;		/* where it ended */
 	BackfillHistory transactions;	/* the next one's number */
 	TimestampTz vacuum_since;	/* a vacuum of the target has been at work, or 0 */
-	XLogSegNo	archived;		/* the last segment known to be, or the one before the first look */
 	double		allowance;		/* bytes of WAL that may still be written */
 } seen;
 
@@ -48,7 +48,7 @@ typedef struct Sight
 {
 	const char *name;
 	BackfillLimit *limit;
-	bool		is_time;
+	char	   *(*say) (int64 value);
 	const char *subject;
 	const char *view;
 	bool		needs_stats;	/* others than members of pg_read_all_stats see NULL there */
@@ -82,16 +82,24 @@ architect_backfill_size(int64 bytes)
 	return TextDatumGetCString(DirectFunctionCall1(pg_size_pretty, Int64GetDatum(bytes)));
 }
 
+static char *
+say_number(int64 value)
+{
+	return psprintf("%lld", (long long) value);
+}
+
 static void
 list_sights(BackfillJob *job, Sight *sights)
 {
 	const char *replicas = "the lag of replicas";
 
-	sights[0] = (Sight) {"max_lag", &job->max_lag, true, replicas, "pg_stat_replication", true};
-	sights[1] = (Sight) {"max_lag_bytes", &job->max_lag_bytes, false, replicas, "pg_stat_replication", true};
-	sights[2] = (Sight) {"max_active_sessions", &job->max_active_sessions, false,
+	sights[0] = (Sight) {"max_lag", &job->max_lag, architect_backfill_duration,
+						 replicas, "pg_stat_replication", true};
+	sights[1] = (Sight) {"max_lag_bytes", &job->max_lag_bytes, architect_backfill_size,
+						 replicas, "pg_stat_replication", true};
+	sights[2] = (Sight) {"max_active_sessions", &job->max_active_sessions, say_number,
 						 "what other sessions do", "pg_stat_activity", true};
-	sights[3] = (Sight) {"max_slot_bytes", &job->max_slot_bytes, false,
+	sights[3] = (Sight) {"max_slot_bytes", &job->max_slot_bytes, architect_backfill_size,
 						 "replication slots", "pg_replication_slots", false};
 }
 
@@ -124,14 +132,6 @@ refuse_blindness(const Sight *sight, Oid role, const char *grant)
 			 errhint("Ask for: %s; or pass %s => '0' for no limit.", grant, sight->name)));
 }
 
-static char *
-limit_text(const Sight *sight)
-{
-	if (sight->is_time)
-		return architect_backfill_duration(sight->limit->value);
-	return psprintf("%lld", (long long) sight->limit->value);
-}
-
 /*
  * Checks what the job is to watch, before there is one.  A limit that was asked for and
  * whose signal the job's owner may not see raises 42501, with the GRANT to ask for.  A
@@ -155,7 +155,7 @@ architect_backfill_check_limits(BackfillJob *job, List **left_out)
 			refuse_blindness(&sights[i], job->owner, grant);
 		*left_out = lappend(*left_out,
 							psprintf("%s (%s) is not watched: role \"%s\" may not see %s; ask for: %s", sights[i].name,
-									 limit_text(&sights[i]), GetUserNameFromId(job->owner, false),
+									 sights[i].say(sights[i].limit->value), GetUserNameFromId(job->owner, false),
 									 sights[i].subject, grant));
 		sights[i].limit->value = 0;
 	}
@@ -324,29 +324,52 @@ find_old_transaction(const BackfillJob *job, TimestampTz now)
 }
 
 /*
+ * How many segments of WAL are marked as ready for the archiver.
+ */
+static int64
+count_ready_segments(void)
+{
+	DIR		   *marks = AllocateDir(XLOGDIR "/archive_status");
+	struct dirent *entry;
+	int64		count = 0;
+
+	while ((entry = ReadDir(marks, XLOGDIR "/archive_status")) != NULL)
+	{
+		if (strspn(entry->d_name, "0123456789ABCDEF") == XLOG_FNAME_LEN &&
+			strcmp(entry->d_name + XLOG_FNAME_LEN, ".ready") == 0)
+			count++;
+	}
+	FreeDir(marks);
+	return count;
+}
+
+/*
  * Says how many segments of WAL wait for the archiver where that is more than the limit.
- * Where the server does not know what was archived last, it counts from our first look.
+ * The last that it has stored tells, and costs nothing.  Where that was no segment, but
+ * the history file of a backup, or is not known, they are counted.
  */
 static char *
 find_slow_archiver(const BackfillJob *job)
 {
-	PgStat_ArchiverStats *archiver;
-	XLogSegNo	current;
-	TimeLineID	timeline;
+	PgStat_ArchiverStats *archiver = pgstat_fetch_stat_archiver();
 	int64		waiting;
 
 	if (!XLogArchivingActive())
 		return NULL;
 
-	XLByteToSeg(GetXLogInsertRecPtr(), current, wal_segment_size);
-	archiver = pgstat_fetch_stat_archiver();
-	if (seen.archived == 0)
-		seen.archived = current - 1;
-	/* A history or backup file says nothing of how far it has come. */
 	if (IsXLogFileName(archiver->last_archived_wal))
-		XLogFromFileName(archiver->last_archived_wal, &timeline, &seen.archived, wal_segment_size);
+	{
+		XLogSegNo	current;
+		XLogSegNo	archived;
+		TimeLineID	timeline;
 
-	waiting = (int64) current - (int64) seen.archived - 1;
+		XLByteToSeg(GetXLogInsertRecPtr(), current, wal_segment_size);
+		XLogFromFileName(archiver->last_archived_wal, &timeline, &archived, wal_segment_size);
+		waiting = (int64) current - (int64) archived - 1;
+	}
+	else
+		waiting = count_ready_segments();
+
 	if (waiting <= job->max_archive_queue.value)
 		return NULL;
 	return psprintf("archiver %s %lld segments behind (max_archive_queue %lld)",

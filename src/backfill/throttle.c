@@ -39,9 +39,9 @@ typedef struct Timer
 } Timer;
 
 static void
-show_throttle(void *query)
+show_throttle(void *argument)
 {
-	errcontext("throttle query: %s", (const char *) query);
+	errcontext("throttle query of the backfill");
 }
 
 static void
@@ -93,6 +93,8 @@ check_plan(SPIPlanPtr checked)
 	List	   *sources = SPI_plan_get_plan_sources(checked);
 	CachedPlanSource *source = list_length(sources) == 1 ? linitial(sources) : NULL;
 	Query	   *query = NULL;
+	const char *what_to_write = "Write a query that answers true while the backfill shall wait, "
+		"such as SELECT count(*) > 1000 FROM queue.";
 
 	if (source != NULL && list_length(source->query_list) == 1)
 		query = linitial_node(Query, source->query_list);
@@ -100,13 +102,13 @@ check_plan(SPIPlanPtr checked)
 		ereport(ERROR,
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("throttle query is not one SELECT that only reads"),
-				 errhint("Write a query that answers true while the backfill shall wait, such as SELECT count(*) > 1000 FROM queue.")));
+				 errhint("%s", what_to_write)));
 	if (source->resultDesc->natts != 1 ||
 		getBaseType(TupleDescAttr(source->resultDesc, 0)->atttypid) != BOOLOID)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("throttle query does not answer one boolean"),
-				 errhint("Write a query that answers true while the backfill shall wait, such as SELECT count(*) > 1000 FROM queue.")));
+				 errhint("%s", what_to_write)));
 }
 
 /*
@@ -132,8 +134,7 @@ architect_backfill_check_throttle(const char *query)
 {
 	ErrorContextCallback context = {
 		.previous = error_context_stack,
-		.callback = show_throttle,
-		.arg = unconstify(char *, query)
+		.callback = show_throttle
 	};
 
 	error_context_stack = &context;
@@ -199,8 +200,7 @@ architect_backfill_throttle(const BackfillJob *job)
 {
 	ErrorContextCallback context = {
 		.previous = error_context_stack,
-		.callback = show_throttle,
-		.arg = job->throttle_query
+		.callback = show_throttle
 	};
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
