@@ -77,7 +77,8 @@ CREATE OR REPLACE VIEW architect._backfill_figures AS
                                * (1 - coalesce(part.walked / nullif(part.blocks, 0), 0)))::bigint
                 -- As many in what is left as there were in what is done; before, as the planner thinks.
                 WHEN register.walk = 'block' AND part.walked > 0
-                    THEN round(coalesce(total.rows_done, 0) * (part.blocks - part.walked) / part.walked)::bigint
+                    THEN least(round(coalesce(total.rows_done, 0) * (part.blocks - part.walked) / part.walked),
+                               round(greatest(part.tuples - coalesce(total.rows_done, 0), 0)))::bigint
                 ELSE greatest(register.rows_total - coalesce(total.rows_done, 0), 0)
            END AS rows_left
     FROM architect.backfill_register AS register
@@ -93,8 +94,12 @@ CREATE OR REPLACE VIEW architect._backfill_figures AS
     ) AS total
     CROSS JOIN LATERAL (
         SELECT sum(part.blocks) AS blocks,
-               sum(CASE WHEN part.done THEN part.blocks ELSE part.next_block END) AS walked
+               sum(CASE WHEN part.done THEN part.blocks ELSE part.next_block END) AS walked,
+               CASE WHEN bool_and(part.blocks = 0 OR class.relpages > 0)
+                    THEN sum(class.reltuples::double precision / nullif(class.relpages, 0) * part.blocks)
+               END AS tuples
         FROM architect.backfill_parts AS part
+        LEFT JOIN pg_class AS class ON class.oid = part.relation
         WHERE part.job = register.job
     ) AS part;
 COMMENT ON VIEW architect._backfill_figures IS
