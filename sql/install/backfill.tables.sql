@@ -102,6 +102,8 @@ CREATE TABLE architect.backfill_workers (
     busy_ms bigint NOT NULL DEFAULT 0,
     retries bigint NOT NULL DEFAULT 0,
     batch_rows bigint,
+    open_blocks bigint NOT NULL DEFAULT 0,
+    progressed_at timestamptz,
     recent_rows double precision NOT NULL DEFAULT 0,
     recent_ms double precision NOT NULL DEFAULT 0,
     waiting_for text,
@@ -115,6 +117,8 @@ COMMENT ON TABLE architect.backfill_workers IS
 'what the processes of jobs have done, and what they wait for
 SELECT * FROM architect.backfill_progress;';
 COMMENT ON COLUMN architect.backfill_workers.busy_ms IS 'time in batches';
+COMMENT ON COLUMN architect.backfill_workers.open_blocks IS 'blocks that it was given and has still to do';
+COMMENT ON COLUMN architect.backfill_workers.progressed_at IS 'when it last changed rows';
 COMMENT ON COLUMN architect.backfill_workers.recent_rows IS 'rows of about the last minute';
 COMMENT ON COLUMN architect.backfill_workers.recent_ms IS 'that minute, with what was spent waiting';
 

@@ -34,6 +34,7 @@ CREATE OR REPLACE VIEW architect._backfill_figures AS
                (array_agg(worker.waiting_since ORDER BY running.worker)
                     FILTER (WHERE worker.waiting_for IS NOT NULL))[1] AS waiting_since,
                max(worker.batch_rows) AS batch_rows,
+               sum(worker.open_blocks) AS open_blocks,
                sum(worker.recent_rows * 1000 / nullif(worker.recent_ms + 1000
                    * greatest(extract(epoch FROM clock_timestamp() - worker.seen_at), 0)::double precision, 0)) AS rate
         FROM architect._backfill_running AS running
@@ -77,9 +78,10 @@ CREATE OR REPLACE VIEW architect._backfill_figures AS
                                * (1 - coalesce(part.walked / nullif(part.blocks, 0), 0)))::bigint
                 -- As many in what is left as there were in what is done; before, as the planner thinks.
                 WHEN register.walk = 'block' AND part.walked > 0
-                    THEN least(round(coalesce(total.rows_done, 0) * (part.blocks - part.walked) / part.walked),
-                               round(greatest(part.tuples - coalesce(total.rows_done, 0), 0)))::bigint
-                ELSE greatest(register.rows_total - coalesce(total.rows_done, 0), 0)
+                    THEN greatest(least(coalesce(total.rows_done, 0) * (part.blocks - part.walked) / part.walked,
+                                        part.tuples - coalesce(total.rows_done, 0)), 0)::bigint
+                WHEN register.rows_total IS NOT NULL
+                    THEN greatest(register.rows_total - coalesce(total.rows_done, 0), 0)
            END AS rows_left
     FROM architect.backfill_register AS register
     LEFT JOIN process ON process.job = register.job
@@ -94,7 +96,8 @@ CREATE OR REPLACE VIEW architect._backfill_figures AS
     ) AS total
     CROSS JOIN LATERAL (
         SELECT sum(part.blocks) AS blocks,
-               sum(CASE WHEN part.done THEN part.blocks ELSE part.next_block END) AS walked,
+               sum(CASE WHEN part.done THEN part.blocks ELSE part.next_block END)
+                   - coalesce(process.open_blocks, 0) AS walked,
                CASE WHEN bool_and(part.blocks = 0 OR class.relpages > 0)
                     THEN sum(class.reltuples::double precision / nullif(class.relpages, 0) * part.blocks)
                END AS tuples

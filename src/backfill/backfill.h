@@ -105,6 +105,7 @@ typedef struct BackfillCounts
 	int64		busy;			/* ms spent in batches */
 	int64		retries;
 	int64		batch_rows;		/* rows in the last batch */
+	int64		open_blocks;	/* taken and still to be done */
 } BackfillCounts;
 
 /* backfill.c */
@@ -182,6 +183,7 @@ extern int64 architect_backfill_count_rejects(int64 id);
 extern bool architect_backfill_lock(int64 id, int worker);
 extern void architect_backfill_unlock(int64 id, int worker);
 extern bool architect_backfill_is_running(int64 id);
+extern bool architect_backfill_is_working(int64 id, int worker);
 
 /* total.c */
 extern void architect_backfill_guess_total(const BackfillJob *job);

@@ -257,11 +257,14 @@ change_window(BackfillRun *run, Window *window)
 	window->stripes = 1;
 	do
 	{
-		BackfillOutcome outcome = change_stripe(run, window, stripe);
+		BackfillOutcome outcome;
 
+		run->open_blocks = (int64) blocks * (window->stripes - stripe) / window->stripes;
+		outcome = change_stripe(run, window, stripe);
 		if (outcome != BACKFILL_DONE)
 			return outcome;
 	} while (++stripe < window->stripes);
+	run->open_blocks = 0;
 
 	run->is_sparse = run->window_rows < run->window_seen / 8;
 	if (run->leaf != NULL && run->leaf->can_be_hot)

@@ -43,11 +43,19 @@
 PGDLLEXPORT void architect_backfill_launcher_main(Datum argument);
 PGDLLEXPORT void architect_backfill_starter_main(Datum argument);
 
+/* A job that brought down the server so often, before it changed a row, is left alone. */
+#define ATTEMPTS "5"
+
+#define STARTED "started by the server"
+
 static const Oid home_types[] = {TEXTOID};
 
 static BackfillQuery jobs_query = BACKFILL_QUERY(home_types,
-	"SELECT job FROM architect.backfill_register"
-	" WHERE state IN ('waiting', 'running') AND workers > 0 AND home = $1 ORDER BY job");
+	"SELECT register.job, (SELECT count(*) FROM architect.backfill_log AS entry WHERE entry.job = register.job"
+	" AND entry.event = '" STARTED "' AND entry.at > greatest(register.called_at, worker.progressed_at)) >= " ATTEMPTS
+	" FROM architect.backfill_register AS register CROSS JOIN LATERAL (SELECT max(progressed_at) AS progressed_at"
+	" FROM architect.backfill_workers AS worker WHERE worker.job = register.job) AS worker"
+	" WHERE state IN ('waiting', 'running') AND workers > 0 AND home = $1 ORDER BY register.job");
 
 static void
 doze(long ms)
@@ -195,13 +203,17 @@ start_jobs(void)
 	values[0] = CStringGetTextDatum(architect_backfill_here());
 	foreach(cell, architect_backfill_query(&jobs_query, values, NULL))
 	{
-		int64		id = strtoi64(((char **) lfirst(cell))[0], NULL, 10);
+		char	  **row = lfirst(cell);
+		int64		id = strtoi64(row[0], NULL, 10);
 		BackfillJob *job = architect_backfill_load(id);
 
 		if (!OidIsValid(job->owner) || architect_backfill_is_running(id))
 			continue;
-		if (architect_backfill_relaunch(job))
-			architect_backfill_log(id, "started by the server", NULL);
+		if (row[1][0] == 't')
+			architect_backfill_log_once(id, "left alone", "the server started it " ATTEMPTS
+										" times, and each time went down before a row was changed");
+		else if (architect_backfill_relaunch(job))
+			architect_backfill_log(id, STARTED, NULL);
 		else
 		{
 			architect_backfill_log_once(id, "no worker", "all of max_worker_processes are taken: it waits for one");

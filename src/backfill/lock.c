@@ -69,18 +69,27 @@ architect_backfill_unlock(int64 id, int worker)
 }
 
 /*
+ * True when some process is this worker of the job.
+ */
+bool
+architect_backfill_is_working(int64 id, int worker)
+{
+	LOCKTAG		tag;
+
+	if (locked_worker == worker && locked_job == id)
+		return true;
+	make_tag(&tag, id, worker);
+	if (LockAcquire(&tag, RowShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	(void) LockRelease(&tag, RowShareLock, false);
+	return false;
+}
+
+/*
  * True when some process leads the job.
  */
 bool
 architect_backfill_is_running(int64 id)
 {
-	LOCKTAG		tag;
-
-	if (locked_worker == 0 && locked_job == id)
-		return true;
-	make_tag(&tag, id, 0);
-	if (LockAcquire(&tag, RowShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	(void) LockRelease(&tag, RowShareLock, false);
-	return false;
+	return architect_backfill_is_working(id, 0);
 }

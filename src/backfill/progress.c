@@ -20,13 +20,16 @@ static const Oid worker_types[] = {INT8OID, INT4OID};
 static BackfillQuery begin_query = BACKFILL_QUERY(worker_types,
 	"INSERT INTO architect.backfill_workers AS worker (job, worker, seen_at) VALUES ($1, $2, clock_timestamp())"
 	" ON CONFLICT (job, worker) DO UPDATE SET waiting_for = NULL, waiting_since = NULL, batch_rows = NULL,"
-	" recent_rows = 0, recent_ms = 0, seen_at = clock_timestamp()");
+	" open_blocks = 0, recent_rows = 0, recent_ms = 0, seen_at = clock_timestamp()");
 
-static const Oid save_types[] = {INT8OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID};
+static const Oid save_types[] = {
+	INT8OID, INT4OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID
+};
 
 static BackfillQuery save_query = BACKFILL_QUERY(save_types,
 	"UPDATE architect.backfill_workers AS worker SET rows_done = rows_done + $3, rows_hot = rows_hot + $4,"
 	" wal_bytes = wal_bytes + $5, busy_ms = busy_ms + $6, retries = retries + $7, batch_rows = $8,"
+	" open_blocks = $9, progressed_at = CASE WHEN $3 > 0 THEN passed.now ELSE progressed_at END,"
 	" recent_rows = recent_rows * exp(-passed.ms / " RATE_WINDOW ") + $3,"
 	" recent_ms = recent_ms * exp(-passed.ms / " RATE_WINDOW ") + passed.ms,"
 	" seen_at = passed.now"
@@ -76,7 +79,7 @@ architect_backfill_save_progress(int64 id, int worker, const BackfillCounts *cou
 	Datum		values[] = {
 		Int64GetDatum(id), Int32GetDatum(worker), Int64GetDatum(counts->rows), Int64GetDatum(counts->hot),
 		Int64GetDatum(counts->wal), Int64GetDatum(counts->busy), Int64GetDatum(counts->retries),
-		Int64GetDatum(counts->batch_rows)
+		Int64GetDatum(counts->batch_rows), Int64GetDatum(counts->open_blocks)
 	};
 
 	(void) architect_backfill_query(&save_query, values, NULL);

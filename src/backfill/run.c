@@ -138,6 +138,26 @@ roll_back(BackfillRun *run)
 	begin(run);
 }
 
+/*
+ * Saves what was done since the last time.
+ */
+static void
+save_counts(BackfillRun *run)
+{
+	run->counts.open_blocks = run->open_blocks;
+	architect_backfill_save_progress(run->job->id, run->worker, &run->counts);
+	run->counts = (BackfillCounts) {0};
+}
+
+/*
+ * False when this run goes on no longer because nobody leads the job.
+ */
+static bool
+is_led(BackfillRun *run)
+{
+	return run->worker == 0 || architect_backfill_is_running(run->job->id);
+}
+
 static void
 save_rejects(BackfillRun *run)
 {
@@ -169,7 +189,7 @@ architect_backfill_fail(BackfillRun *run, ErrorData *error)
 
 	roll_back(run);
 	save_rejects(run);
-	architect_backfill_save_progress(run->job->id, run->worker, &run->counts);
+	save_counts(run);
 	if (cancelled)
 		architect_backfill_log(run->job->id, "interrupted", "%s", error->message);
 	else
@@ -201,8 +221,7 @@ architect_backfill_end_batch(BackfillRun *run)
 	save_rejects(run);
 	if (TimestampDifferenceExceeds(run->saved_at, now, SAVE_EVERY) || run->job->walk == BACKFILL_WALK_KEY)
 	{
-		architect_backfill_save_progress(run->job->id, run->worker, &run->counts);
-		run->counts = (BackfillCounts) {0};
+		save_counts(run);
 		run->saved_at = now;
 	}
 	architect_backfill_commit(run);
@@ -310,8 +329,7 @@ show_reason(BackfillRun *run, char *shown, Size size)
 {
 	if (strcmp(shown, run->reason) == 0)
 		return;
-	architect_backfill_save_progress(run->job->id, run->worker, &run->counts);
-	run->counts = (BackfillCounts) {0};
+	save_counts(run);
 	architect_backfill_save_wait(run->job->id, run->worker, run->reason);
 	strlcpy(shown, run->reason, size);
 }
@@ -333,7 +351,7 @@ architect_backfill_rest(BackfillRun *run, const char *reason, int ms)
 		show_reason(run, shown, sizeof(shown));
 		architect_backfill_commit(run);
 		doze(ms > 0 ? Min(ms, LOOK_EVERY) : LOOK_EVERY);
-		goes_on = architect_backfill_refresh(run->job) &&
+		goes_on = architect_backfill_refresh(run->job) && is_led(run) &&
 			(strcmp(run->job->state, "running") == 0 || is_paused_here(run));
 		tell(run);
 		if (is_paused_here(run))
@@ -396,7 +414,7 @@ architect_backfill_begin_batch(BackfillRun *run)
 
 	do
 	{
-		if (!yield(run) || !architect_backfill_refresh(run->job))
+		if (!yield(run) || !architect_backfill_refresh(run->job) || !is_led(run))
 			return false;
 	} while (strcmp(run->job->state, "running") != 0);
 
@@ -528,7 +546,7 @@ lead(BackfillRun *run)
 	if (outcome == BACKFILL_STOPPED && run->foreground)
 		ereport(WARNING,
 				(errmsg("backfill " INT64_FORMAT " was %s before its end", job->id, job->state)));
-	architect_backfill_save_progress(job->id, run->worker, &run->counts);
+	save_counts(run);
 	architect_backfill_commit(run);
 }
 
@@ -538,7 +556,8 @@ follow(BackfillRun *run)
 	architect_backfill_begin_progress(run->job->id, run->worker);
 	architect_backfill_commit(run);
 	(void) walk(run);
-	architect_backfill_save_progress(run->job->id, run->worker, &run->counts);
+	run->open_blocks = 0;
+	save_counts(run);
 	architect_backfill_commit(run);
 }
 

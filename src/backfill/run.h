@@ -103,6 +103,7 @@ typedef struct BackfillRun
 	List	   *rejects;		/* BackfillReject, of the batch in hand */
 	int			most_stripes;	/* of a window; fewer where they do not help */
 	int			windows;
+	int64		open_blocks;	/* of the window in hand, still to be done */
 	bool		is_sparse;		/* few rows of a window are to be changed */
 	int64		window_seen;	/* rows looked at in the window in hand */
 	int64		window_rows;	/* of them, changed */

@@ -227,12 +227,12 @@ apply_settings(int64 id)
 }
 
 /*
- * Waits until nobody leads the job; false where somebody goes on with that.
+ * Waits until nobody is this worker of the job; false where somebody goes on with that.
  */
 static bool
-await_handover(int64 id)
+await_handover(int64 id, int worker)
 {
-	for (int waited = 0; architect_backfill_is_running(id); waited += LOOK_MS)
+	for (int waited = 0; architect_backfill_is_working(id, worker); waited += LOOK_MS)
 	{
 		if (waited >= HANDOVER_MS)
 			return false;
@@ -254,10 +254,10 @@ has_work(const WorkerOrder *order)
 
 	if (!OidIsValid(architect_relation("backfill_register", true)) || !apply_settings(order->job))
 		return false;
+	if (!await_handover(order->job, order->worker))
+		return false;
 	if (order->worker > 0)
 		return architect_backfill_is_running(order->job);
-	if (!await_handover(order->job))
-		return false;
 	job = architect_backfill_load(order->job);
 	return job->owner == order->owner &&
 		(strcmp(job->state, "waiting") == 0 || strcmp(job->state, "running") == 0);
