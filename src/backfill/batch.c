@@ -168,10 +168,9 @@ attempt(BackfillRun *run, BackfillStatement *statement, Datum *values)
 
 	if (error == NULL)
 	{
-		run->counts.rows += change.rows;
-		run->counts.hot += change.hot;
-		run->counts.wal += change.wal;
-		run->counts.batch_rows += change.rows;
+		run->batch_counts.rows += change.rows;
+		run->batch_counts.hot += change.hot;
+		run->batch_counts.wal += change.wal;
 		run->wal_since += change.wal;
 		run->changed += change.rows;
 		run->window_seen += change.seen;

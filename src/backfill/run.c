@@ -216,9 +216,13 @@ architect_backfill_end_batch(BackfillRun *run)
 	TimestampTz now = GetCurrentTimestamp();
 	int64		took = TimestampDifferenceMilliseconds(run->batch_began, now);
 
-	run->counts.busy += took;
 	run->longest = Max(run->longest, took);
 	save_rejects(run);
+	run->counts.rows += run->batch_counts.rows;
+	run->counts.hot += run->batch_counts.hot;
+	run->counts.wal += run->batch_counts.wal;
+	run->counts.batch_rows = run->batch_counts.rows;
+	run->counts.busy += took;
 	if (TimestampDifferenceExceeds(run->saved_at, now, SAVE_EVERY) || run->job->walk == BACKFILL_WALK_KEY)
 	{
 		save_counts(run);
@@ -234,7 +238,6 @@ void
 architect_backfill_undo_batch(BackfillRun *run)
 {
 	run->rejects = NIL;
-	run->counts = (BackfillCounts) {0};
 	roll_back(run);
 	MemoryContextReset(run->batch);
 }
@@ -259,10 +262,12 @@ tell(BackfillRun *run)
 }
 
 static void
-take_interrupts(void)
+take_interrupts(BackfillRun *run)
 {
 	CHECK_FOR_INTERRUPTS();
-	if (ConfigReloadPending)
+
+	/* A session takes over new settings after the statement. */
+	if (!run->foreground && ConfigReloadPending)
 	{
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
@@ -273,11 +278,11 @@ take_interrupts(void)
  * Sleeps; the caller holds no snapshot.
  */
 static void
-doze(int ms)
+doze(BackfillRun *run, int ms)
 {
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
-	take_interrupts();
+	take_interrupts(run);
 }
 
 /* What a look for obstacles is told and finds. */
@@ -350,7 +355,7 @@ architect_backfill_rest(BackfillRun *run, const char *reason, int ms)
 	{
 		show_reason(run, shown, sizeof(shown));
 		architect_backfill_commit(run);
-		doze(ms > 0 ? Min(ms, LOOK_EVERY) : LOOK_EVERY);
+		doze(run, ms > 0 ? Min(ms, LOOK_EVERY) : LOOK_EVERY);
 		goes_on = architect_backfill_refresh(run->job) && is_led(run) &&
 			(strcmp(run->job->state, "running") == 0 || is_paused_here(run));
 		tell(run);
@@ -372,7 +377,7 @@ architect_backfill_rest(BackfillRun *run, const char *reason, int ms)
 static bool
 yield(BackfillRun *run)
 {
-	take_interrupts();
+	take_interrupts(run);
 	tell(run);
 	if (is_paused_here(run))
 		return architect_backfill_rest(run, "to be resumed: the job is paused", 0);
@@ -418,7 +423,7 @@ architect_backfill_begin_batch(BackfillRun *run)
 			return false;
 	} while (strcmp(run->job->state, "running") != 0);
 
-	run->counts.batch_rows = 0;
+	run->batch_counts = (BackfillCounts) {0};
 	run->batch_began = GetCurrentTimestamp();
 	AfterTriggerSetState(&immediate);
 	limit_lock_waits(run);
@@ -447,7 +452,7 @@ await_followers(BackfillRun *run, List *followers)
 {
 	while (!architect_backfill_await_followers(followers, LOOK_EVERY))
 	{
-		take_interrupts();
+		take_interrupts(run);
 		architect_backfill_commit(run);
 	}
 }

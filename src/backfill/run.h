@@ -115,7 +115,8 @@ typedef struct BackfillRun
 	int			attempt;		/* how often the batch in hand was tried in vain */
 	int64		changed;		/* rows, since the walk or sweep began */
 	int64		rejected;		/* rows, of the whole job, before this batch */
-	BackfillCounts counts;		/* since they were saved */
+	BackfillCounts batch_counts;	/* of the batch in hand */
+	BackfillCounts counts;		/* of batches since they were saved */
 	TimestampTz saved_at;
 	TimestampTz checked_at;		/* when obstacles were looked for */
 	int64		wal_since;		/* bytes, since then */
