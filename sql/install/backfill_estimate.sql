@@ -9,4 +9,4 @@ CREATE OR REPLACE FUNCTION architect.backfill_estimate(
     AS 'MODULE_PATHNAME', 'architect_backfill_estimate';
 COMMENT ON FUNCTION architect.backfill_estimate(regclass, text, text, boolean) IS
 'what a backfill will take, from a sample that is rolled back; the seconds are of work, not of waiting
-SELECT * FROM architect.backfill_estimate(''orders'', ''total_cents = (total * 100)::bigint'', ''total_cents IS NULL'');';
+SELECT * FROM architect.backfill_estimate(''orders'', ''total_cents = total * 100'', ''total_cents IS NULL'');';

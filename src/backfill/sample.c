@@ -545,7 +545,8 @@ change_windows(Trial *trial, Order order, BlockNumber width, double wanted, doub
  * of the time for all.
  */
 void
-architect_backfill_sample(Relation rel, const BackfillAssignment *what, bool guarded, double share, BackfillSample *sample)
+architect_backfill_sample(Relation rel, const BackfillAssignment *what, bool guarded, double share,
+						  BackfillSample *sample)
 {
 	const char *name = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)),
 												  RelationGetRelationName(rel));
