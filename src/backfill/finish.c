@@ -43,7 +43,8 @@ read_rejects(BackfillRun *run, Oid relation)
 	Oid			types[] = {INT8OID, OIDOID};
 	Datum		values[] = {Int64GetDatum(run->job->id), ObjectIdGetDatum(relation)};
 	List	   *rows = architect_read_as_owner(
-		"SELECT coalesce(array_agg(record_id), '{}') FROM " ARCHITECT_SCHEMA ".backfill_rejected WHERE job = $1 AND relation = $2",
+		"SELECT coalesce(array_agg(record_id), '{}') FROM " ARCHITECT_SCHEMA ".backfill_rejected"
+		" WHERE job = $1 AND relation = $2",
 		lengthof(types), types, values, NULL);
 
 	return OidInputFunctionCall(F_ARRAY_IN, ((char **) linitial(rows))[0], TEXTOID, -1);
@@ -331,8 +332,8 @@ report(BackfillRun *run, const Proof *proof)
 		return;
 	if (rejects > 0)
 		ereport(WARNING,
-				(errmsg_plural("backfill " INT64_FORMAT " is done, but for " INT64_FORMAT " row that could not be changed",
-							   "backfill " INT64_FORMAT " is done, but for " INT64_FORMAT " rows that could not be changed",
+				(errmsg_plural("backfill " INT64_FORMAT " is done, but for " INT64_FORMAT " row that was rejected",
+							   "backfill " INT64_FORMAT " is done, but for " INT64_FORMAT " rows that were rejected",
 							   rejects, job->id, rejects),
 				 errhint("See " ARCHITECT_SCHEMA ".backfill_rejects. Correct them and call " ARCHITECT_SCHEMA ".backfill_retry(" INT64_FORMAT ").", job->id)));
 	if (proof->open > 0)

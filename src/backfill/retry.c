@@ -134,7 +134,8 @@ architect_backfill_retry(PG_FUNCTION_ARGS)
 				 errhint("Retry when it is done, or pause it before.")));
 
 	snprintf(number, sizeof(number), INT64_FORMAT, id);
-	(void) set_config_option("architect.backfill_job", number, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("architect.backfill_job", number, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+							 false);
 	foreach(cell, read_rejects(id))
 	{
 		char	  **row = lfirst(cell);
