@@ -2,11 +2,12 @@
 -- and nothing of it is open to the public by accident.
 
 CREATE EXTENSION pg_architect;
-CREATE ROLE regress_help_owner;
+CREATE ROLE regress_help_owner LOGIN;
 CREATE SCHEMA core_help AUTHORIZATION regress_help_owner;
 
 SET SESSION AUTHORIZATION regress_help_owner;
-CREATE TABLE core_help.orders (id integer PRIMARY KEY, tenant_id uuid, updated_at timestamptz);
+CREATE TABLE core_help.orders (id integer PRIMARY KEY, tenant_id uuid, updated_at timestamptz,
+                               total numeric, cents bigint);
 SELECT architect.audit_enable('core_help.orders');
 RESET SESSION AUTHORIZATION;
 
@@ -69,6 +70,15 @@ RESET search_path;
 RESET architect.tenant_switch;
 RESET SESSION AUTHORIZATION;
 
+-- What was begun in the background comes to its end.
+DO $$
+BEGIN
+    WHILE EXISTS (SELECT FROM architect.backfill_jobs WHERE state IN ('waiting', 'running')) LOOP
+        PERFORM pg_sleep(0.05);
+    END LOOP;
+END
+$$;
+
 -- An argument is named in a call, so its name needs no quotes.
 SELECT proc.oid::regprocedure AS function, argument
 FROM pg_proc AS proc
@@ -78,7 +88,8 @@ WHERE proc.pronamespace = 'architect'::regnamespace
   AND proc.proname NOT LIKE '\_%'
   AND keyword.catcode IN ('R', 'C');
 
--- Private functions, and those that run with raised rights, are not for the public.
+-- Private functions, and those that run with raised rights, are not for the public, but for
+-- those that stand in statements and views which run with the user's rights.
 SELECT proc.oid::regprocedure AS open_to_all
 FROM pg_proc AS proc
 WHERE proc.pronamespace = 'architect'::regnamespace

@@ -30,7 +30,7 @@ CREATE OR REPLACE VIEW architect.help AS
           AND class.relkind IN ('v', 'r', 'p')
           AND NOT class.relispartition
     )
-    SELECT CASE WHEN object.name LIKE '%\_%' AND object.name <> 'uninstall_plan'
+    SELECT CASE WHEN object.name LIKE '%\_%' AND object.name <> 'uninstall_plan' OR object.name = 'backfill'
                 THEN split_part(object.name, '_', 1)
                 ELSE 'core'
            END COLLATE "C" AS part,
