@@ -7,7 +7,7 @@ CREATE SCHEMA core_help AUTHORIZATION regress_help_owner;
 
 SET SESSION AUTHORIZATION regress_help_owner;
 CREATE TABLE core_help.orders (id integer PRIMARY KEY, tenant_id uuid, updated_at timestamptz,
-                               total numeric, cents bigint);
+                               total numeric, total_cents bigint);
 SELECT architect.audit_enable('core_help.orders');
 RESET SESSION AUTHORIZATION;
 

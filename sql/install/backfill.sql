@@ -13,7 +13,7 @@ CREATE OR REPLACE PROCEDURE architect.backfill(
 COMMENT ON PROCEDURE architect.backfill(regclass, text, text, text, regclass, interval, text, bigint, interval, bigint,
     bigint, integer, text, interval, bigint, integer, interval, interval, boolean) IS
 'changes every row of a big table in small commits, in this session; goes on where an interrupted call ended
-CALL architect.backfill(''orders'', set => ''cents = (total * 100)::bigint'', filter => ''cents IS NULL'');';
+CALL architect.backfill(''orders'', set => ''total_cents = total * 100'', filter => ''total_cents IS NULL'');';
 
 CREATE OR REPLACE FUNCTION architect.backfill_start(
     target regclass, set text, filter text DEFAULT NULL, walk text DEFAULT NULL, key regclass DEFAULT NULL,
@@ -29,7 +29,7 @@ CREATE OR REPLACE FUNCTION architect.backfill_start(
 COMMENT ON FUNCTION architect.backfill_start(regclass, text, text, text, regclass, interval, integer, text, bigint,
     interval, bigint, bigint, integer, text, interval, bigint, integer, interval, interval, boolean) IS
 'the same in the background: returns the number of the job at once
-SELECT architect.backfill_start(''orders'', set => ''cents = (total * 100)::bigint'', filter => ''cents IS NULL'');';
+SELECT architect.backfill_start(''orders'', set => ''total_cents = total * 100'', filter => ''total_cents IS NULL'');';
 
 CREATE OR REPLACE FUNCTION architect._backfill_row(row_place tid, writer xid)
     RETURNS boolean
