@@ -129,7 +129,7 @@ WITH member AS (
     WHERE classid = 'pg_class'::regclass
     UNION ALL
     SELECT identity, 'trigger: ' || pg_get_triggerdef(pg_trigger.oid)
-    FROM member JOIN pg_trigger ON tgrelid = objid
+    FROM member JOIN pg_trigger ON tgrelid = objid AND NOT tgisinternal
     WHERE classid = 'pg_class'::regclass
     UNION ALL
     SELECT identity, concat_ws(' ', 'policy:', polname, polcmd, polpermissive, pg_get_expr(polqual, polrelid))
