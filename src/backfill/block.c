@@ -294,12 +294,26 @@ architect_backfill_walk_blocks(BackfillRun *run)
 		architect_backfill_commit(run);
 		if (!found)
 			return BACKFILL_DONE;
+		run->claimed = window.relation;
+		run->claimed_first = window.first;
 		outcome = change_window(run, &window);
 		if (outcome != BACKFILL_DONE)
+			architect_backfill_give_back(run);
+		run->claimed = InvalidOid;
+		if (outcome != BACKFILL_DONE)
 		{
-			architect_backfill_return(run->job->id, window.relation, window.first);
 			architect_backfill_commit(run);
 			return outcome;
 		}
 	}
+}
+
+/*
+ * Gives back the window in hand, if there is one, for a later run to claim.
+ */
+void
+architect_backfill_give_back(BackfillRun *run)
+{
+	if (OidIsValid(run->claimed))
+		architect_backfill_return(run->job->id, run->claimed, run->claimed_first);
 }

@@ -190,6 +190,7 @@ architect_backfill_fail(BackfillRun *run, ErrorData *error)
 	roll_back(run);
 	save_rejects(run);
 	save_counts(run);
+	architect_backfill_give_back(run);
 	if (cancelled)
 		architect_backfill_log(run->job->id, "interrupted", "%s", error->message);
 	else

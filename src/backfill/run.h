@@ -69,6 +69,8 @@ typedef enum BackfillRangeKind
 typedef struct BackfillRange
 {
 	BackfillRangeKind kind;
+	Oid			claimed;		/* the relation of that window; InvalidOid for none */
+	BlockNumber claimed_first;
 	ItemPointerData *places;
 	int			nplaces;
 	ItemPointerData from;
@@ -108,6 +110,8 @@ typedef struct BackfillRun
 	int64		window_seen;	/* rows looked at in the window in hand */
 	int64		window_rows;	/* of them, changed */
 	int64		window_hot;		/* of them, heap-only */
+	Oid			claimed;		/* the relation of that window; InvalidOid for none */
+	BlockNumber claimed_first;
 	ItemPointerData *places;	/* of the rows of the stripe in hand */
 	Size		places_size;	/* bytes there are for them */
 	TimestampTz batch_began;
@@ -160,6 +164,7 @@ extern BackfillOutcome architect_backfill_change(BackfillRun *run, BackfillRange
 
 /* block.c */
 extern BackfillOutcome architect_backfill_walk_blocks(BackfillRun *run);
+extern void architect_backfill_give_back(BackfillRun *run);
 
 /* keyed.c */
 extern BackfillOutcome architect_backfill_walk_keys(BackfillRun *run);
