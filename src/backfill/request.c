@@ -372,6 +372,7 @@ architect_backfill_request(FunctionCallInfo fcinfo, bool foreground)
 	NullableDatum subqueries = arguments.values[ARG_ALLOW_SUBQUERIES];
 	Relation	rel;
 
+	PreventCommandDuringRecovery("a backfill");
 	job->target = architect_target_argument(fcinfo);
 	job->assignment = text_argument(&arguments, ARG_SET);
 	job->filter = text_argument(&arguments, ARG_FILTER);

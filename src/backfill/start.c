@@ -50,6 +50,7 @@ architect_backfill_job_argument(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("job must not be NULL"),
 				 errhint("See " ARCHITECT_SCHEMA ".backfill_jobs.")));
+	PreventCommandDuringRecovery("a backfill");
 	job = architect_backfill_load(PG_GETARG_INT64(0));
 	architect_backfill_check_right(job);
 	return job;
