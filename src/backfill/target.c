@@ -8,6 +8,7 @@
 #include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/objectaddress.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "commands/extension.h"
@@ -82,6 +83,20 @@ check_rights(Relation rel, Oid owner)
 }
 
 /*
+ * Refuses a relation whose pages are not what the walk takes them for.
+ */
+static void
+check_heap(Relation rel)
+{
+	if (rel->rd_rel->relkind == RELKIND_RELATION && rel->rd_rel->relam != HEAP_TABLE_AM_OID)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot " PURPOSE " \"%s\"", RelationGetRelationName(rel)),
+				 errdetail("It is not stored as a heap."),
+				 errhint("Use UPDATE.")));
+}
+
+/*
  * Raises where a relation with rows of its own, open and locked, cannot be worked on
  * by this role.  It may be a partition that came later.
  */
@@ -91,6 +106,7 @@ architect_backfill_check_leaf(Relation leaf, Oid owner)
 	if (leaf->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
 		refuse_foreign(RelationGetRelid(leaf));
 	architect_check_plain_table(leaf, PURPOSE);
+	check_heap(leaf);
 	check_rights(leaf, owner);
 	check_no_rule(leaf);
 	check_no_row_security(leaf, owner);
