@@ -44,6 +44,20 @@ CALL architect.backfill('numbers', set => 'number = -id / (id % 3)', on_error =>
 SELECT state, error FROM architect.backfill_jobs ORDER BY job DESC LIMIT 1;
 SELECT count(*) FROM architect.backfill_rejects WHERE job = (SELECT max(job) FROM architect.backfill_jobs);
 
+-- What was put aside in a batch that was taken back is done when the job goes on, and not once more by a retry.
+CREATE TABLE counters (id integer PRIMARY KEY, number integer CHECK (number < 1000));
+INSERT INTO counters SELECT i, CASE WHEN i IN (20, 30) THEN 999 ELSE 0 END FROM generate_series(1, 50) AS i;
+\set VERBOSITY terse
+CALL architect.backfill('counters', set => 'number = number + 1', on_error => 'skip', max_rejects => 1);
+\set VERBOSITY default
+SELECT record_id FROM architect.backfill_rejects WHERE relation = 'counters'::regclass ORDER BY 1;
+UPDATE counters SET number = 0 WHERE id IN (20, 30);
+SELECT architect.backfill_retry(max(job)) FROM architect.backfill_jobs;
+CALL architect.backfill('counters', set => 'number = number + 1', on_error => 'skip', max_rejects => 1);
+SELECT record_id FROM architect.backfill_rejects WHERE relation = 'counters'::regclass ORDER BY 1;
+SELECT architect.backfill_retry(max(job)) FROM architect.backfill_jobs;
+SELECT number, count(*) FROM counters GROUP BY 1;
+
 -- In key order, with a trigger that fails after the rows are changed.
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -130,6 +130,7 @@ CREATE TABLE architect.backfill_rejected (
     sqlstate text NOT NULL,
     message text NOT NULL,
     rejected_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    undone boolean NOT NULL DEFAULT false,
     CONSTRAINT backfill_rejected_pkey PRIMARY KEY (job, relation, record_id),
     CONSTRAINT backfill_rejected_job_fkey
         FOREIGN KEY (job) REFERENCES architect.backfill_register (job) ON DELETE CASCADE
@@ -137,6 +138,8 @@ CREATE TABLE architect.backfill_rejected (
 COMMENT ON TABLE architect.backfill_rejected IS
 'rows that could not be changed; for everybody there is the view backfill_rejects
 SELECT * FROM architect.backfill_rejects;';
+COMMENT ON COLUMN architect.backfill_rejected.undone IS
+    'its batch was taken back with the error that ended the run; it is tried again when the job goes on';
 
 CREATE TABLE architect.backfill_log (
     id bigint GENERATED ALWAYS AS IDENTITY,

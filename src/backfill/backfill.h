@@ -174,9 +174,10 @@ extern void architect_backfill_save_left(int64 id, int64 matching, int64 unchang
 
 /* reject.c */
 extern void architect_backfill_add_reject(int64 id, Oid relation, ItemPointer tid, const char *record_id,
-										  ErrorData *error);
+										  ErrorData *error, bool undone);
 extern void architect_backfill_drop_reject(int64 id, Oid relation, const char *record_id);
 extern void architect_backfill_clear_rejects(int64 id);
+extern void architect_backfill_forget_undone(int64 id);
 extern int64 architect_backfill_count_rejects(int64 id);
 
 /* lock.c */

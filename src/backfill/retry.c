@@ -2,8 +2,9 @@
  * retry.c
  *    architect.backfill_retry(job): the rejected rows once more.
  *
- * There are few of them, so that all is done in the transaction of the caller, with
- * the caller's rights, each row in a subtransaction.
+ * There are few of them, so that all is done in the transaction of the caller, each row
+ * in a subtransaction.  The caller must be the role that owns the job: its expressions
+ * are not to be run with the rights of anybody else.
  */
 #include "postgres.h"
 
@@ -97,10 +98,31 @@ try_row(Retry *retry)
 	}
 	if (!architect_backfill_is_of_the_row(error))
 		ReThrowError(error);
-	architect_backfill_add_reject(run->job->id, retry->relation, &retry->place, retry->record_id, error);
+	architect_backfill_add_reject(run->job->id, retry->relation, &retry->place, retry->record_id, error, false);
 	return 0;
 }
 
+static void
+check_owner(const BackfillJob *job)
+{
+	char	   *owner;
+
+	if (job->owner == GetUserId())
+		return;
+	architect_backfill_check_right(job);
+	owner = OidIsValid(job->owner) ? GetUserNameFromId(job->owner, false) : NULL;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("rows of backfill " INT64_FORMAT " can only be tried by the role that owns it", job->id),
+			 errdetail("The expressions of the job would run with the rights of role \"%s\".",
+					   GetUserNameFromId(GetUserId(), false)),
+			 owner != NULL ? errhint("Do it as that role: SET ROLE %s;", quote_identifier(owner)) :
+			 errhint("That role does not exist any more: begin another backfill.")));
+}
+
+/*
+ * The rejects of the job, but for those that a run will come to again when it goes on.
+ */
 static List *
 read_rejects(int64 id)
 {
@@ -109,7 +131,9 @@ read_rejects(int64 id)
 
 	return architect_read_as_owner(
 		"SELECT relation::oid, record_id, row_place FROM " ARCHITECT_SCHEMA ".backfill_rejected"
-		" WHERE job = $1 ORDER BY relation::oid, record_id COLLATE \"C\" FOR UPDATE",
+		" WHERE job = $1 AND NOT (undone AND EXISTS (SELECT FROM " ARCHITECT_SCHEMA ".backfill_register AS register"
+		" WHERE register.job = $1 AND register.state NOT IN ('done', 'cancelled')))"
+		" ORDER BY relation::oid, record_id COLLATE \"C\" FOR UPDATE",
 		lengthof(types), types, values, NULL);
 }
 
@@ -126,7 +150,7 @@ architect_backfill_retry(PG_FUNCTION_ARGS)
 	int64		changed = 0;
 	ListCell   *cell;
 
-	architect_backfill_check_right(run.job);
+	check_owner(run.job);
 	if (architect_backfill_is_running(id))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),

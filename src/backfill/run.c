@@ -159,7 +159,7 @@ is_led(BackfillRun *run)
 }
 
 static void
-save_rejects(BackfillRun *run)
+save_rejects(BackfillRun *run, bool undone)
 {
 	ListCell   *cell;
 
@@ -168,7 +168,7 @@ save_rejects(BackfillRun *run)
 		BackfillReject *rejected = lfirst(cell);
 
 		architect_backfill_add_reject(run->job->id, rejected->relation, &rejected->place, rejected->record_id,
-									  rejected->error);
+									  rejected->error, undone);
 	}
 	if (run->rejects == NIL && run->pieces > 1)
 		run->pieces /= 2;
@@ -188,7 +188,7 @@ architect_backfill_fail(BackfillRun *run, ErrorData *error)
 		psprintf("%s (%s)", error->message, error->context);
 
 	roll_back(run);
-	save_rejects(run);
+	save_rejects(run, true);
 	save_counts(run);
 	architect_backfill_give_back(run);
 	if (cancelled)
@@ -218,7 +218,7 @@ architect_backfill_end_batch(BackfillRun *run)
 	int64		took = TimestampDifferenceMilliseconds(run->batch_began, now);
 
 	run->longest = Max(run->longest, took);
-	save_rejects(run);
+	save_rejects(run, false);
 	run->counts.rows += run->batch_counts.rows;
 	run->counts.hot += run->batch_counts.hot;
 	run->counts.wal += run->batch_counts.wal;
@@ -542,6 +542,12 @@ lead(BackfillRun *run)
 	/* What is wrong with the expressions is for the first batch to say. */
 	if (strcmp(job->phase, "walk") == 0)
 		(void) architect_backfill_try(guess_total, job);
+
+	/* What a walk in block order comes to again is found once more by a sweep. */
+	if (job->walk == BACKFILL_WALK_KEY)
+		architect_backfill_forget_undone(job->id);
+	else
+		architect_backfill_clear_rejects(job->id);
 	run->rejected = architect_backfill_count_rejects(job->id);
 	architect_backfill_commit(run);
 
@@ -590,6 +596,7 @@ architect_backfill_run(int64 id, int worker, bool foreground)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	BackfillRun *run;
+	BackfillRun *volatile made = NULL;
 	MemoryContext context;
 
 	if (!architect_backfill_lock(id, worker))
@@ -603,7 +610,7 @@ architect_backfill_run(int64 id, int worker, bool foreground)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(context);
-		run = palloc0(sizeof(BackfillRun));
+		made = run = palloc0(sizeof(BackfillRun));
 		run->worker = worker;
 		run->foreground = foreground;
 		run->context = context;
@@ -620,10 +627,12 @@ architect_backfill_run(int64 id, int worker, bool foreground)
 			lead(run);
 		else
 			follow(run);
-		architect_backfill_close_leaf(run);
 	}
 	PG_FINALLY();
 	{
+		/* Plans that are kept would outlive the memory of the run. */
+		if (made != NULL)
+			architect_backfill_close_leaf(made);
 		architect_backfill_unlock(id, worker);
 	}
 	PG_END_TRY();

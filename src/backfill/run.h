@@ -69,8 +69,6 @@ typedef enum BackfillRangeKind
 typedef struct BackfillRange
 {
 	BackfillRangeKind kind;
-	Oid			claimed;		/* the relation of that window; InvalidOid for none */
-	BlockNumber claimed_first;
 	ItemPointerData *places;
 	int			nplaces;
 	ItemPointerData from;
