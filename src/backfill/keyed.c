@@ -29,6 +29,7 @@ typedef struct Part
 	Oid			relation;
 	char	  **cursor;			/* texts; NULL at the beginning */
 	char	  **last;			/* NULL: not known yet */
+	bool		taken;			/* false: there is none left */
 	bool		ends;			/* there are no rows beyond this batch, or the relation is gone */
 	BackfillRange range;
 } Part;
@@ -40,7 +41,8 @@ static int
 fix_formats(void)
 {
 	int			level = NewGUCNestLevel();
-	const char *settings[][2] = {{"datestyle", "ISO, YMD"}, {"intervalstyle", "postgres"}, {"extra_float_digits", "3"}};
+	const char *settings[][2] = {{"datestyle", "ISO, YMD"}, {"intervalstyle", "postgres"}, {"extra_float_digits", "3"},
+								 {"lc_monetary", "C"}, {"array_nulls", "on"}};
 
 	architect_pin_path();
 	for (int i = 0; i < lengthof(settings); i++)
@@ -168,6 +170,27 @@ find_range(void *argument)
 		range->upto = bound;
 }
 
+static void
+take_part(void *argument)
+{
+	Part	   *part = argument;
+
+	part->taken = architect_backfill_take_part(part->run->job->id, &part->relation, &part->cursor, &part->last);
+}
+
+/*
+ * Takes a part of the walk for this transaction.  BUSY: a lock is in the way.
+ */
+static BackfillOutcome
+hold_part(BackfillRun *run, Part *part)
+{
+	ErrorData  *error = architect_backfill_try(take_part, part);
+
+	if (error != NULL && !architect_backfill_is_busy(error))
+		architect_backfill_fail(run, error);
+	return error == NULL ? BACKFILL_DONE : BACKFILL_BUSY;
+}
+
 /*
  * Changes the rows of one batch and moves the cursor behind them.
  */
@@ -219,15 +242,16 @@ architect_backfill_walk_keys(BackfillRun *run)
 	while (architect_backfill_begin_batch(run))
 	{
 		Part		part = {run};
-		BackfillOutcome outcome;
+		BackfillOutcome outcome = hold_part(run, &part);
 		double		most;
 
-		if (!architect_backfill_take_part(run->job->id, &part.relation, &part.cursor, &part.last))
+		if (outcome == BACKFILL_DONE && !part.taken)
 		{
 			architect_backfill_commit(run);
 			return BACKFILL_DONE;
 		}
-		outcome = change_batch(run, &part);
+		if (outcome == BACKFILL_DONE)
+			outcome = change_batch(run, &part);
 		if (outcome == BACKFILL_BUSY)
 		{
 			architect_backfill_undo_batch(run);

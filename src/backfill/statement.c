@@ -120,6 +120,8 @@ plan(BackfillStatement *statement, ParamListInfo params)
 		set_while_planning("enable_seqscan", "off");
 		set_while_planning("enable_bitmapscan", "off");
 		set_while_planning("enable_sort", "off");
+		set_while_planning("enable_tidscan", "on");
+		set_while_planning("enable_indexscan", "on");
 	}
 	planned = statement;
 	PG_TRY();
