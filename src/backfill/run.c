@@ -555,11 +555,13 @@ lead(BackfillRun *run)
 		outcome = walk_together(run);
 	if (outcome == BACKFILL_DONE)
 		outcome = architect_backfill_finish(run);
-	if (outcome == BACKFILL_STOPPED && run->foreground)
-		ereport(WARNING,
-				(errmsg("backfill " INT64_FORMAT " was %s before its end", job->id, job->state)));
 	save_counts(run);
 	architect_backfill_commit(run);
+	if (outcome == BACKFILL_STOPPED && run->foreground)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("backfill " INT64_FORMAT " was %s before its end", job->id, job->state),
+				 errhint("What is done stays done. See " ARCHITECT_SCHEMA ".backfill_events.")));
 }
 
 static void
