@@ -57,8 +57,9 @@ sub ask
 
 	while (time() < $end)
 	{
-		my ($code, $out) = $node->psql('postgres', $query);
-		return $out if $code == 0;
+		# psql may be gone before it is given the query.
+		my ($code, $out) = eval { $node->psql('postgres', $query) };
+		return $out if defined $code && $code == 0;
 		usleep(50_000);
 	}
 	BAIL_OUT('the server does not come back');
