@@ -133,13 +133,13 @@ my $call = begin_session($node,
 	"CALL architect.backfill('moved', set => 'v = gate(id = 15000)', filter => 'v IS NULL', batch_time => '10ms')", name => 'moving');
 at_gate($node, 'moving');
 is( $node->safe_psql('postgres', <<'SQL'), 't', 'a row moves out of its window, to where the job has been');
-UPDATE moved SET pad = repeat('y', 100) WHERE id BETWEEN 19001 AND 19020;
-SELECT bool_or(ctid < '(130,1)') FROM moved WHERE id BETWEEN 19001 AND 19020;
+UPDATE moved SET pad = repeat('y', 100) WHERE id BETWEEN 18001 AND 19900;
+SELECT bool_or(ctid < '(137,1)') FROM moved WHERE id BETWEEN 18001 AND 19900;
 SQL
 open_gate($node);
 my (undef, $err) = end_session($call);
 unlike($err, qr/ERROR/, 'the job ends without an error');
-is( $node->safe_psql('postgres', "SELECT count(*) FROM moved WHERE v IS NULL OR id BETWEEN 19001 AND 19020 AND pad NOT LIKE 'y%'"),
+is( $node->safe_psql('postgres', "SELECT count(*) FROM moved WHERE v IS NULL OR id BETWEEN 18001 AND 19900 AND pad NOT LIKE 'y%'"),
 	'0', 'it has reached the row');
 
 # Two jobs on one table, or on the same partitions, are refused.
