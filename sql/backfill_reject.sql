@@ -76,6 +76,25 @@ SELECT record_id, sqlstate, message FROM architect.backfill_rejects
 WHERE job = (SELECT max(job) FROM architect.backfill_jobs) ORDER BY record_id::integer;
 SELECT count(*) FROM numbers WHERE number = 1 AND id % 500 <> 3;
 
+-- A row is found whatever its condition costs, and where the table is joined.
+CREATE FUNCTION cheap(integer) RETURNS boolean LANGUAGE plpgsql IMMUTABLE COST 0.001 AS $$
+BEGIN
+    RETURN 1 / ($1 - 500) IS NOT NULL;
+END
+$$;
+CREATE TABLE words (id integer PRIMARY KEY, number integer);
+CREATE TABLE many (id integer);
+INSERT INTO words SELECT generate_series(1, 1000);
+INSERT INTO many SELECT generate_series(1, 50000);
+ANALYZE words, many;
+CALL architect.backfill('words', set => 'number = 1', filter => 'cheap(id) AND number IS NULL', on_error => 'skip');
+SELECT record_id, sqlstate FROM architect.backfill_rejects WHERE relation = 'words'::regclass;
+SELECT count(*) FROM words WHERE number = 1;
+CALL architect.backfill('words', set => 'number = 2 / (id - 700)', filter => 'number = 1 AND id IN (SELECT id FROM backfill_reject.many)',
+                        on_error => 'skip', allow_subqueries => true);
+SELECT record_id, sqlstate FROM architect.backfill_rejects WHERE job = (SELECT max(job) FROM architect.backfill_jobs);
+SELECT count(*) FROM words WHERE number = 1;
+
 -- Errors that are not a row's stop the job even so.
 CREATE FUNCTION forbidden(integer) RETURNS integer LANGUAGE plpgsql AS $$
 BEGIN

@@ -31,9 +31,10 @@ COMMENT ON FUNCTION architect.backfill_start(regclass, text, text, text, regclas
 'the same in the background: returns the number of the job at once
 SELECT architect.backfill_start(''orders'', set => ''total_cents = total * 100'', filter => ''total_cents IS NULL'');';
 
+-- It comes before whatever can fail: the planner puts what is cheap first.
 CREATE OR REPLACE FUNCTION architect._backfill_row(row_place tid, writer xid)
     RETURNS boolean
-    LANGUAGE C STABLE PARALLEL RESTRICTED COST 0.1
+    LANGUAGE C STABLE PARALLEL RESTRICTED COST 1e-30
     AS 'MODULE_PATHNAME', 'architect_backfill_row';
 COMMENT ON FUNCTION architect._backfill_row(tid, xid) IS
     'shows a row to the batch in hand; true when it shall be changed';

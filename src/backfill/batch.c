@@ -416,6 +416,8 @@ change_range(BackfillRun *run, const BackfillRange *range)
 		ErrorData  *error = attempt_range(run, range);
 		ItemPointerData place = row_in_hand;
 		Datum		value = PointerGetDatum(&place);
+		int64		seen = rows_seen;
+		ErrorData  *first = error;
 
 		CHECK_FOR_INTERRUPTS();
 		if (error == NULL)
@@ -438,6 +440,13 @@ change_range(BackfillRun *run, const BackfillRange *range)
 		if (error != NULL)
 			reject(run, &place, error);
 		pass_by(&place);
+
+		/* It was another row: where there is a join, rows are shown before they are changed. */
+		if (error == NULL && seen > 1)
+		{
+			rows_seen = seen;
+			return change_halves(run, range, first);
+		}
 	}
 }
 

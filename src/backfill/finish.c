@@ -271,7 +271,7 @@ sweep_up(BackfillRun *run, Proof *proof)
 			architect_backfill_save_left(run->job->id, proof->open + proof->rejected, 0);
 		open_before = counted ? proof->open : PG_INT64_MAX;
 		if (counted)
-			architect_backfill_log(run->job->id, "sweep", INT64_FORMAT " rows are left", proof->open);
+			architect_backfill_log_once(run->job->id, "sweep", INT64_FORMAT " rows are left", proof->open);
 		outcome = sweep(run);
 		if (outcome != BACKFILL_DONE)
 			return outcome;
