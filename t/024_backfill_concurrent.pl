@@ -15,7 +15,7 @@ use Time::HiRes qw(time);
 
 my $node = PostgreSQL::Test::Cluster->new('main');
 $node->init;
-$node->append_conf('postgresql.conf', "max_worker_processes = 16\nautovacuum_naptime = 1s");
+$node->append_conf('postgresql.conf', "max_worker_processes = 16\nautovacuum = off");
 $node->start;
 $node->safe_psql('postgres', 'CREATE EXTENSION pg_architect');
 gate($node);
@@ -125,7 +125,7 @@ is($node->safe_psql('postgres', 'SELECT sum(deadlocks) FROM pg_stat_database'), 
 $node->safe_psql('postgres', <<'SQL');
 CREATE TABLE moved (id int PRIMARY KEY, v int, pad text) WITH (autovacuum_enabled = off);
 INSERT INTO moved SELECT i, NULL, repeat('x', 100) FROM generate_series(1, 20000) AS i;
-DELETE FROM moved WHERE id <= 8000;
+DELETE FROM moved WHERE id <= 14000;
 SQL
 $node->safe_psql('postgres', 'VACUUM moved');
 close_gate($node);
@@ -134,7 +134,7 @@ my $call = begin_session($node,
 at_gate($node, 'moving');
 is( $node->safe_psql('postgres', <<'SQL'), 't', 'a row moves out of its window, to where the job has been');
 UPDATE moved SET pad = repeat('y', 100) WHERE id BETWEEN 18001 AND 19900;
-SELECT bool_or(ctid < '(137,1)') FROM moved WHERE id BETWEEN 18001 AND 19900;
+SELECT bool_or(ctid < '(240,1)') FROM moved WHERE id BETWEEN 18001 AND 19900;
 SQL
 open_gate($node);
 my (undef, $err) = end_session($call);
