@@ -54,6 +54,23 @@ BEGIN;
 SELECT architect.backfill_start('points', set => 'place = ''(1,2)'', at = now()', filter => 'place = ''(1,1)''') > 0 AS started;
 ROLLBACK;
 
+-- What a superuser began in his session is not done in the background as himself.
+SET SESSION AUTHORIZATION regress_backfill_evil;
+UPDATE mine SET b = NULL WHERE id = 7;
+CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'stop here';
+END
+$$;
+CREATE TRIGGER stop BEFORE UPDATE ON mine FOR EACH ROW EXECUTE FUNCTION stop();
+RESET SESSION AUTHORIZATION;
+CALL architect.backfill('mine', set => 'b = 7', filter => 'b IS NULL');
+SELECT max(job) AS of_superuser FROM architect.backfill_jobs \gset
+\set VERBOSITY terse
+SELECT architect.backfill_resume(:of_superuser, workers => 1);
+\set VERBOSITY default
+DROP TRIGGER stop ON mine;
+
 -- A job of somebody else's is as if it was not there.
 SET ROLE regress_backfill_victim;
 CREATE TABLE theirs (id integer PRIMARY KEY, secret text, a integer);

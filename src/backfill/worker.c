@@ -8,7 +8,9 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -22,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -102,6 +105,33 @@ check_can_connect(const BackfillJob *job)
 }
 
 /*
+ * Refuses to run what belongs to others with the rights of a superuser, where nobody
+ * looks on: a call of his own may have begun the job so.
+ */
+static void
+check_no_superuser(const BackfillJob *job)
+{
+	HeapTuple	tuple;
+	Oid			owner;
+
+	if (!superuser_arg(job->owner))
+		return;
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(job->target));
+	if (!HeapTupleIsValid(tuple))
+		return;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	if (superuser_arg(owner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("backfill " INT64_FORMAT " cannot run in the background", job->id),
+			 errdetail("Its owner is a superuser, with whose rights the triggers of role \"%s\" would run.",
+					   GetUserNameFromId(owner, false)),
+			 errhint("Make the same CALL as before; or begin another with " ARCHITECT_SCHEMA ".backfill_start(…), which does it as that role.")));
+}
+
+/*
  * Starts the worker that leads the job, once this transaction has committed.
  */
 void
@@ -110,6 +140,7 @@ architect_backfill_launch(const BackfillJob *job)
 	BackgroundWorkerHandle *handle;
 
 	check_can_connect(job);
+	check_no_superuser(job);
 	if (!start_worker(job, 0, &handle))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
