@@ -2,9 +2,9 @@
 \set ON_ERROR_STOP 1
 CREATE EXTENSION pg_architect;
 
--- The rows, each of some 100 bytes; their keys are in no order.
+-- The rows, each of some 100 bytes; keys and customers are in no order.
 CREATE TABLE source AS
-    SELECT md5(i::text)::uuid AS id, i::bigint AS number, (i * 7919::bigint % 100000)::integer AS customer_id,
+    SELECT md5(i::text)::uuid AS id, i::bigint AS number, (hashint8extended(i, 0) & 65535)::integer AS customer_id,
            ((i % 100000) / 100.0)::numeric(12,2) AS total, (ARRAY['new', 'paid', 'shipped', 'closed'])[1 + i % 4] AS status,
            'order number ' || i AS note, timestamptz '2026-01-01 00:00Z' + i * interval '1 second' AS created_at
     FROM generate_series(1, :rows) AS i;
