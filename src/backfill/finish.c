@@ -15,7 +15,6 @@
 #include "storage/bufmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -35,9 +34,9 @@ typedef struct Proof
 } Proof;
 
 /*
- * Returns an array of the record_ids of this relation's rejects.
+ * Returns an array of the record_ids of this relation's rejects, as text.
  */
-static Datum
+static char *
 read_rejects(BackfillRun *run, Oid relation)
 {
 	Oid			types[] = {INT8OID, OIDOID};
@@ -47,12 +46,12 @@ read_rejects(BackfillRun *run, Oid relation)
 		" WHERE job = $1 AND relation = $2",
 		lengthof(types), types, values, NULL);
 
-	return OidInputFunctionCall(F_ARRAY_IN, ((char **) linitial(rows))[0], TEXTOID, -1);
+	return ((char **) linitial(rows))[0];
 }
 
 /*
  * Returns the query that counts.  Rows known as rejects are not asked for their
- * values, which may fail.
+ * values, which may fail; they are looked up by a hash, as a constant is.
  */
 static char *
 proof_query(const Proof *proof, const BackfillLeaf *leaf)
@@ -60,12 +59,14 @@ proof_query(const Proof *proof, const BackfillLeaf *leaf)
 	const BackfillAssignment *what = &proof->run->job->what;
 	const char *guard = proof->guarded && what->guard != NULL ? what->guard : "true";
 	const char *condition = what->condition != NULL ? what->condition : guard;
-	const char *known = psprintf("%s OPERATOR(pg_catalog.=) ANY ($1)", leaf->record_id);
+	const char *known;
 
 	if (proof->run->rejected == 0)
 		return psprintf("SELECT pg_catalog.count(*), 0::pg_catalog.int8, "
 						"pg_catalog.count(*) FILTER (WHERE %s) FROM ONLY %s AS " BACKFILL_ALIAS " WHERE %s",
 						guard, leaf->name, condition);
+	known = psprintf("%s OPERATOR(pg_catalog.=) ANY (%s::pg_catalog.text[])", leaf->record_id,
+					 quote_literal_cstr(read_rejects(proof->run, proof->relation)));
 	return psprintf("SELECT pg_catalog.count(*), pg_catalog.count(*) FILTER (WHERE %s), "
 					"pg_catalog.count(*) FILTER (WHERE CASE WHEN %s THEN false ELSE %s END) "
 					"FROM ONLY %s AS " BACKFILL_ALIAS " WHERE CASE WHEN %s THEN true ELSE %s END",
@@ -81,8 +82,6 @@ count_relation(void *argument)
 	Proof	   *proof = argument;
 	BackfillRun *run = proof->run;
 	Relation	rel = try_table_open(proof->relation, AccessShareLock);
-	Oid			types[] = {TEXTARRAYOID};
-	Datum		value;
 	Datum		row[3];
 	BackfillStatement *statement;
 
@@ -92,11 +91,10 @@ count_relation(void *argument)
 	architect_backfill_open_leaf(run, rel);
 	table_close(rel, NoLock);
 
-	value = read_rejects(run, proof->relation);
-	statement = architect_backfill_prepare(proof_query(proof, run->leaf), lengthof(types), types, proof->relation,
-										   InvalidOid, BACKFILL_SCAN_ANY);
+	statement = architect_backfill_prepare(proof_query(proof, run->leaf), 0, NULL, proof->relation, InvalidOid,
+										   BACKFILL_SCAN_ANY);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	(void) architect_backfill_fetch(statement, &value, row);
+	(void) architect_backfill_fetch(statement, NULL, row);
 	PopActiveSnapshot();
 	architect_backfill_forget(statement);
 
