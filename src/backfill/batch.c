@@ -136,6 +136,7 @@ typedef struct Change
 	int64		rows;
 	int64		hot;
 	int64		wal;
+	bool		done;			/* and only to be taken back */
 } Change;
 
 static void
@@ -154,7 +155,22 @@ execute_change(void *argument)
 	change->hot = architect_count_hot_updates(rel) - hot;
 	change->wal = pgWalUsage.wal_bytes - wal;
 	RelationClose(rel);
-	remember_writer();
+
+	/* In key order ranges are disjoint: what a trigger writes of others is still to be done. */
+	if (change->run->job->walk == BACKFILL_WALK_BLOCK)
+		remember_writer();
+}
+
+static void
+try_change(void *argument)
+{
+	Change	   *change = argument;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) architect_backfill_execute(change->statement, change->values);
+	PopActiveSnapshot();
+	change->done = true;
+	elog(ERROR, "to be taken back");
 }
 
 /*
@@ -406,47 +422,61 @@ change_halves(BackfillRun *run, const BackfillRange *range, ErrorData *error)
 }
 
 /*
+ * Tries the row in hand alone, and takes it back; returns its error, or NULL when it was
+ * not that row.
+ */
+static ErrorData *
+try_row(BackfillRun *run, ItemPointerData place)
+{
+	Datum		value = PointerGetDatum(&place);
+	Change		change = {run, run->leaf->one, &value};
+	ErrorData  *error = architect_backfill_try(try_change, &change);
+
+	return change.done ? NULL : error;
+}
+
+/*
  * Changes the rows of a range, but for those that are rejected.
  */
 static BackfillOutcome
 change_range(BackfillRun *run, const BackfillRange *range)
 {
-	for (;;)
+	for (int vain = 0;;)
 	{
 		ErrorData  *error = attempt_range(run, range);
+		ErrorData  *alone = error;
 		ItemPointerData place = row_in_hand;
-		Datum		value = PointerGetDatum(&place);
 		int64		seen = rows_seen;
-		ErrorData  *first = error;
 
 		CHECK_FOR_INTERRUPTS();
 		if (error == NULL)
 			return BACKFILL_DONE;
 		if (architect_backfill_is_busy(error))
 			return BACKFILL_BUSY;
-		if (!run->job->skips || rows_seen == 0 || !architect_backfill_is_of_the_row(error))
+		if (!run->job->skips || seen == 0 || !architect_backfill_is_of_the_row(error))
 			give_up(run, error);
-		if (!architect_backfill_was_scanning() && rows_seen > 1)
+		if (!architect_backfill_was_scanning() && seen > 1)
 			return change_halves(run, range, error);
 
 		if (architect_backfill_was_scanning())
+			alone = try_row(run, place);
+		if (alone != NULL && architect_backfill_is_busy(alone))
+			return BACKFILL_BUSY;
+		if (alone != NULL && !architect_backfill_is_of_the_row(alone))
+			give_up(run, alone);
+		if (alone != NULL)
 		{
-			error = attempt(run, run->leaf->one, &value);
-			if (error != NULL && architect_backfill_is_busy(error))
-				return BACKFILL_BUSY;
-			if (error != NULL && !architect_backfill_is_of_the_row(error))
-				give_up(run, error);
+			reject(run, &place, alone);
+			pass_by(&place);
+			continue;
 		}
-		if (error != NULL)
-			reject(run, &place, error);
-		pass_by(&place);
 
 		/* It was another row: where there is a join, rows are shown before they are changed. */
-		if (error == NULL && seen > 1)
-		{
-			rows_seen = seen;
-			return change_halves(run, range, first);
-		}
+		rows_seen = seen;
+		if (seen > 1)
+			return change_halves(run, range, error);
+		if (++vain > MOST_ATTEMPTS)
+			give_up(run, error);
 	}
 }
 

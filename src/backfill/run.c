@@ -184,8 +184,13 @@ void
 architect_backfill_fail(BackfillRun *run, ErrorData *error)
 {
 	bool		cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
-	char	   *message = error->context == NULL ? error->message :
-		psprintf("%s (%s)", error->message, error->context);
+	char	   *message = error->message;
+
+	/* What was altered; details of other errors have values of rows in them. */
+	if (error->detail != NULL && error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		message = psprintf("%s: %s", message, error->detail);
+	if (error->context != NULL)
+		message = psprintf("%s (%s)", message, error->context);
 
 	roll_back(run);
 	save_rejects(run, true);
