@@ -150,6 +150,7 @@ architect_backfill_retry(PG_FUNCTION_ARGS)
 	int64		changed = 0;
 	ListCell   *cell;
 
+	PreventCommandIfReadOnly("architect.backfill_retry()");
 	check_owner(run.job);
 	if (architect_backfill_is_running(id))
 		ereport(ERROR,
