@@ -204,6 +204,7 @@ extern char *architect_backfill_obstacle(BackfillJob *job, int64 wal, int64 elap
 
 /* pace.c */
 extern double architect_backfill_next_size(double size, double took, double aim);
+extern double architect_backfill_next_aim(double aim, double took, bool waited, double asked);
 extern int	architect_backfill_backoff(int attempt);
 
 /* run.c */

@@ -112,18 +112,32 @@ pass_by(ItemPointer place)
 }
 
 /*
- * True when other sessions wait for rows of this transaction.
+ * True when other sessions wait for rows of the transaction in hand, or, before it is
+ * released, of the subtransaction.
  */
-bool
-architect_backfill_has_waiters(void)
+static bool
+has_waiters(TransactionId xid)
 {
 	LOCKTAG		tag;
-	TransactionId xid = GetTopTransactionIdIfAny();
 
 	if (!TransactionIdIsValid(xid))
 		return false;
 	SET_LOCKTAG_TRANSACTION(tag, xid);
 	return LockHasWaiters(&tag, ExclusiveLock, false);
+}
+
+/*
+ * At the end of a batch: the next ones aim at less time when others wait for its rows.
+ */
+void
+architect_backfill_learn_aim(BackfillRun *run)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	run->aim = architect_backfill_next_aim(run->aim, (now - run->batch_began) / 1000.0,
+										   run->waited || has_waiters(GetTopTransactionIdIfAny()),
+										   run->job->batch_time);
+	run->waited = false;
 }
 
 /* One statement on rows of the leaf in hand. */
@@ -154,6 +168,7 @@ execute_change(void *argument)
 	change->seen = rows_seen;
 	change->hot = architect_count_hot_updates(rel) - hot;
 	change->wal = pgWalUsage.wal_bytes - wal;
+	change->run->waited |= has_waiters(GetCurrentTransactionIdIfAny());
 	RelationClose(rel);
 
 	/* In key order ranges are disjoint: what a trigger writes of others is still to be done. */

@@ -215,8 +215,7 @@ change_stripe(BackfillRun *run, Window *window, int stripe)
 		outcome = open_window(run, &opening);
 		if (outcome == BACKFILL_DONE && !opening.gone)
 			outcome = architect_backfill_change(run, &opening.range);
-		if (architect_backfill_has_waiters())
-			run->size = Max(run->size / 2, LEAST_WINDOW);
+		architect_backfill_learn_aim(run);
 		architect_backfill_end_batch(run);
 		if (outcome == BACKFILL_BUSY && !architect_backfill_back_off(run))
 			return BACKFILL_STOPPED;
@@ -269,8 +268,8 @@ change_window(BackfillRun *run, Window *window)
 	run->is_sparse = run->window_rows < run->window_seen / 8;
 	if (run->leaf != NULL && run->leaf->can_be_hot)
 		learn_stripes(run, window->stripes);
-	if (blocks >= run->size || run->longest > run->job->batch_time)
-		run->size = architect_backfill_next_size(run->size, run->longest, run->job->batch_time);
+	if (blocks >= run->size || run->longest > run->aim)
+		run->size = architect_backfill_next_size(run->size, run->longest, run->aim);
 	run->size = Min(Max(run->size, LEAST_WINDOW), Max(NBuffers / 8, LEAST_WINDOW));
 	return BACKFILL_DONE;
 }
@@ -284,6 +283,7 @@ architect_backfill_walk_blocks(BackfillRun *run)
 	Window		window;
 
 	run->size = FIRST_WINDOW;
+	run->aim = run->job->batch_time;
 	run->most_stripes = BACKFILL_STRIPES;
 	for (;;)
 	{

@@ -222,13 +222,13 @@ change_batch(BackfillRun *run, Part *part)
 }
 
 /*
- * The next batch aims at the time that was asked for.
+ * The next batch aims at the time that was asked for, or at less.
  */
 static void
 learn_size(BackfillRun *run, bool was_full, double most)
 {
-	if (was_full || run->longest > run->job->batch_time)
-		run->size = architect_backfill_next_size(run->size, run->longest, run->job->batch_time);
+	if (was_full || run->longest > run->aim)
+		run->size = architect_backfill_next_size(run->size, run->longest, run->aim);
 	run->size = Max(Min(run->size, most), LEAST_ROWS);
 }
 
@@ -239,6 +239,7 @@ BackfillOutcome
 architect_backfill_walk_keys(BackfillRun *run)
 {
 	run->size = FIRST_ROWS;
+	run->aim = run->job->batch_time;
 	while (architect_backfill_begin_batch(run))
 	{
 		Part		part = {run};
@@ -264,7 +265,7 @@ architect_backfill_walk_keys(BackfillRun *run)
 		run->attempt = 0;
 		run->longest = 0;
 		most = run->rejects != NIL ? MOST_ROWS_WITH_REJECTS : MOST_ROWS;
-		most = architect_backfill_has_waiters() ? Min(most, run->size / 2) : most;
+		architect_backfill_learn_aim(run);
 		architect_backfill_end_batch(run);
 		learn_size(run, !part.ends, most);
 	}

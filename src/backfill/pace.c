@@ -10,6 +10,11 @@
 
 #define LARGEST_GROWTH 2.0
 
+/* While others wait for our rows, and as long as they do not. */
+#define SHRINK 0.7
+#define RECOVER 1.01
+#define LEAST_AIM 10.0			/* ms */
+
 #define SHORTEST_BACKOFF 50		/* ms */
 #define LONGEST_BACKOFF 10000
 
@@ -26,6 +31,20 @@ architect_backfill_next_size(double size, double took, double aim)
 	if (took > 0)
 		growth = Min(aim / took, LARGEST_GROWTH);
 	return Max(size * growth, 1.0);
+}
+
+/*
+ * The time to aim at, in ms, after a batch that took so long and for whose rows others
+ * were or were not waiting at its end.  It comes back slowly to what was asked for.
+ */
+double
+architect_backfill_next_aim(double aim, double took, bool waited, double asked)
+{
+	if (waited)
+		aim = Max(Min(aim, took * SHRINK), LEAST_AIM);
+	else
+		aim *= RECOVER;
+	return Min(aim, asked);
 }
 
 /*

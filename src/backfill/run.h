@@ -113,6 +113,8 @@ typedef struct BackfillRun
 	ItemPointerData *places;	/* of the rows of the stripe in hand */
 	Size		places_size;	/* bytes there are for them */
 	TimestampTz batch_began;
+	bool		waited;			/* others did, for rows of the batch in hand */
+	double		aim;			/* ms that a batch is to take; less while others wait for its rows */
 	double		longest;		/* ms, of the batches of the window in hand */
 	int			attempt;		/* how often the batch in hand was tried in vain */
 	int64		changed;		/* rows, since the walk or sweep began */
@@ -157,7 +159,7 @@ extern void architect_backfill_close_leaf(BackfillRun *run);
 extern void architect_backfill_begin_window(void);
 extern void architect_backfill_begin_rows(void);
 extern bool architect_backfill_is_of_the_row(const ErrorData *error);
-extern bool architect_backfill_has_waiters(void);
+extern void architect_backfill_learn_aim(BackfillRun *run);
 extern BackfillOutcome architect_backfill_change(BackfillRun *run, BackfillRange *range);
 
 /* block.c */
