@@ -21,8 +21,9 @@
 
 #include "backfill/run.h"
 
-#define FIRST_WINDOW 64			/* blocks */
-#define LEAST_WINDOW 8
+#define FIRST_SIZE 64			/* blocks of a batch */
+#define LEAST_SIZE 8
+#define MOST_BATCHES 20			/* of a stripe */
 
 #define SAMPLE 8				/* pages */
 
@@ -144,8 +145,9 @@ find_rows(BackfillRun *run, Relation rel, const Window *window, int stripe)
 typedef struct Opening
 {
 	BackfillRun *run;
-	Window	   *window;
+	Window	   *window;			/* or a part of it */
 	int			stripe;
+	bool		chooses;		/* how many stripes */
 	bool		begins;			/* its rows are still to be found */
 	bool		gone;
 	BackfillRange range;
@@ -176,7 +178,7 @@ open_relation(void *argument)
 	opening->gone = window->first >= window->end;
 	if (!opening->gone && opening->begins)
 	{
-		if (opening->stripe == 0)
+		if (opening->chooses)
 			window->stripes = run->sweeping ? 1 : choose_stripes(run, rel, window);
 		opening->range = find_rows(run, rel, window, opening->stripe);
 		opening->begins = false;
@@ -185,10 +187,10 @@ open_relation(void *argument)
 }
 
 /*
- * Takes the relation of the window in hand.  DONE: go ahead; BUSY: a lock is in the way.
+ * Takes the relation of a part of a window in hand.  DONE: go ahead; BUSY: a lock is in the way.
  */
 static BackfillOutcome
-open_window(BackfillRun *run, Opening *opening)
+open_part(BackfillRun *run, Opening *opening)
 {
 	ErrorData  *error = architect_backfill_try(open_relation, opening);
 
@@ -200,19 +202,21 @@ open_window(BackfillRun *run, Opening *opening)
 }
 
 /*
- * Changes the rows of one stripe, in one transaction as a rule.
+ * Changes the rows of one stripe in a part of a window, in one transaction as a rule.
  */
 static BackfillOutcome
-change_stripe(BackfillRun *run, Window *window, int stripe)
+change_part(BackfillRun *run, Window *part, int stripe, bool chooses)
 {
-	Opening		opening = {run, window, stripe, .begins = true};
+	Opening		opening = {run, part, stripe, chooses, .begins = true};
+	BlockNumber blocks = part->end - part->first;
 	BackfillOutcome outcome;
 
+	run->longest = 0;
 	do
 	{
 		if (!architect_backfill_begin_batch(run))
 			return BACKFILL_STOPPED;
-		outcome = open_window(run, &opening);
+		outcome = open_part(run, &opening);
 		if (outcome == BACKFILL_DONE && !opening.gone)
 			outcome = architect_backfill_change(run, &opening.range);
 		architect_backfill_learn_aim(run);
@@ -222,6 +226,34 @@ change_stripe(BackfillRun *run, Window *window, int stripe)
 	} while (outcome == BACKFILL_BUSY);
 
 	run->attempt = 0;
+	if (blocks >= run->size || run->longest > run->aim)
+		run->size = architect_backfill_next_size(run->size, run->longest, run->aim);
+	run->size = Min(Max(run->size, LEAST_SIZE), Max(NBuffers / 8, LEAST_SIZE));
+	return BACKFILL_DONE;
+}
+
+/*
+ * Changes the rows of one stripe of a window, a part after the other.
+ */
+static BackfillOutcome
+change_stripe(BackfillRun *run, Window *window, int stripe)
+{
+	BlockNumber block = window->first;
+
+	while (block < window->end)
+	{
+		Window		part = *window;
+		BackfillOutcome outcome;
+
+		part.first = block;
+		if (run->size < window->end - block)
+			part.end = block + run->size;
+		block = part.end;
+		outcome = change_part(run, &part, stripe, stripe == 0 && part.first == window->first);
+		if (outcome != BACKFILL_DONE)
+			return outcome;
+		window->stripes = part.stripes;
+	}
 	return BACKFILL_DONE;
 }
 
@@ -241,8 +273,7 @@ learn_stripes(BackfillRun *run, int stripes)
 }
 
 /*
- * Changes the rows of a window, stripe by stripe; the next window is as large as the
- * time of this one suggests.
+ * Changes the rows of a window, stripe by stripe.
  */
 static BackfillOutcome
 change_window(BackfillRun *run, Window *window)
@@ -251,7 +282,6 @@ change_window(BackfillRun *run, Window *window)
 	int			stripe = 0;
 
 	architect_backfill_begin_window();
-	run->longest = 0;
 	run->window_seen = run->window_rows = run->window_hot = 0;
 	window->stripes = 1;
 	do
@@ -268,10 +298,18 @@ change_window(BackfillRun *run, Window *window)
 	run->is_sparse = run->window_rows < run->window_seen / 8;
 	if (run->leaf != NULL && run->leaf->can_be_hot)
 		learn_stripes(run, window->stripes);
-	if (blocks >= run->size || run->longest > run->aim)
-		run->size = architect_backfill_next_size(run->size, run->longest, run->aim);
-	run->size = Min(Max(run->size, LEAST_WINDOW), Max(NBuffers / 8, LEAST_WINDOW));
 	return BACKFILL_DONE;
+}
+
+/*
+ * Returns how many blocks the next window has.  When batches are short, lest others
+ * wait, a stripe is several of them: the old versions of one stripe can be pruned only
+ * when transactions that see them have ended, and that takes time.
+ */
+static double
+window_size(const BackfillRun *run)
+{
+	return run->size * Min(Max(run->job->batch_time / run->aim, 1), MOST_BATCHES);
 }
 
 /*
@@ -282,12 +320,12 @@ architect_backfill_walk_blocks(BackfillRun *run)
 {
 	Window		window;
 
-	run->size = FIRST_WINDOW;
+	run->size = FIRST_SIZE;
 	run->aim = run->job->batch_time;
 	run->most_stripes = BACKFILL_STRIPES;
 	for (;;)
 	{
-		bool		found = architect_backfill_claim(run->job->id, run->size, &window.relation, &window.first,
+		bool		found = architect_backfill_claim(run->job->id, window_size(run), &window.relation, &window.first,
 													 &window.end);
 		BackfillOutcome outcome;
 

@@ -98,7 +98,7 @@ typedef struct BackfillRun
 	bool		sweeping;
 	bool		rewinds;		/* all parts, as they are found */
 	bool		postponed;		/* rows that others held locked were left for the next sweep */
-	double		size;			/* blocks of a window, or keys of a batch */
+	double		size;			/* blocks or keys of a batch */
 	int			pieces;			/* subtransactions of a batch; more where rows are rejected */
 	List	   *rejects;		/* BackfillReject, of the batch in hand */
 	int			most_stripes;	/* of a window; fewer where they do not help */
@@ -115,7 +115,7 @@ typedef struct BackfillRun
 	TimestampTz batch_began;
 	bool		waited;			/* others did, for rows of the batch in hand */
 	double		aim;			/* ms that a batch is to take; less while others wait for its rows */
-	double		longest;		/* ms, of the batches of the window in hand */
+	double		longest;		/* ms, of the transactions of the batch in hand */
 	int			attempt;		/* how often the batch in hand was tried in vain */
 	int64		changed;		/* rows, since the walk or sweep began */
 	int64		rejected;		/* rows, of the whole job, before this batch */
