@@ -170,6 +170,11 @@ CALL architect.backfill('orders', set => 'cents = 1', max_wal_rate => -1);
 CALL architect.backfill('orders', set => 'cents = 1', max_active_sessions => -1);
 SELECT architect.backfill_start('orders', set => 'cents = 1', workers => 0);
 SELECT architect.backfill_start('orders', set => 'cents = 1', workers => 1000);
+-- fails: nothing can be written
+BEGIN READ ONLY;
+SELECT architect.backfill_start('orders', set => 'cents = 1');
+\echo :LAST_ERROR_SQLSTATE
+ROLLBACK;
 
 -- Nothing came of all this.
 RESET SESSION AUTHORIZATION;

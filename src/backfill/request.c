@@ -373,6 +373,7 @@ architect_backfill_request(FunctionCallInfo fcinfo, bool foreground)
 	Relation	rel;
 
 	PreventCommandDuringRecovery("a backfill");
+	PreventCommandIfReadOnly("a backfill");
 	job->target = architect_target_argument(fcinfo);
 	job->assignment = text_argument(&arguments, ARG_SET);
 	job->filter = text_argument(&arguments, ARG_FILTER);

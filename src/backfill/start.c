@@ -51,6 +51,7 @@ architect_backfill_job_argument(FunctionCallInfo fcinfo)
 				 errmsg("job must not be NULL"),
 				 errhint("See " ARCHITECT_SCHEMA ".backfill_jobs.")));
 	PreventCommandDuringRecovery("a backfill");
+	PreventCommandIfReadOnly("a backfill");
 	job = architect_backfill_load(PG_GETARG_INT64(0));
 	architect_backfill_check_right(job);
 	return job;
@@ -146,7 +147,7 @@ accept_shape(BackfillJob *job)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the table of backfill " INT64_FORMAT " was dropped", job->id),
-				 errhint("End the job: SELECT " ARCHITECT_SCHEMA ".backfill_cancel(" INT64_FORMAT ");", job->id)));
+				 errhint("It cannot go on. Begin another one on the table that took its place.")));
 	shape = architect_backfill_shape(rel);
 	change = architect_backfill_shape_change(job->shape, shape);
 	if (change != NULL)
