@@ -21,8 +21,8 @@
 
 #include "backfill/run.h"
 
-#define FIRST_SIZE 64			/* blocks of a batch */
-#define LEAST_SIZE 8
+#define FIRST_SIZE 8			/* blocks of a batch */
+#define LEAST_SIZE 1
 #define MOST_BATCHES 20			/* of a stripe */
 
 #define SAMPLE 8				/* pages */

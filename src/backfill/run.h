@@ -136,7 +136,7 @@ typedef enum BackfillOutcome
 } BackfillOutcome;
 
 /* So many subtransactions of one transaction are cheap for everybody's snapshots. */
-#define BACKFILL_MOST_PIECES 32
+#define BACKFILL_MOST_PIECES 56
 
 /* begin.c */
 extern int64 architect_backfill_begin_job(BackfillJob *job);
