@@ -6,12 +6,13 @@ EXTENSION = pg_architect
 EXTVERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(srcdir)/$(EXTENSION).control)
 
 # core comes first; tenant, whose event triggers are called for CREATE TABLE, last.
-PARTS = core audit backfill tenant
+PARTS = core audit backfill index tenant
 
 MODULE_big = $(EXTENSION)
 OBJS = \
 	src/pg_architect.o \
 	src/core/argument.o \
+	src/core/attempt.o \
 	src/core/core.o \
 	src/core/relation.o \
 	src/audit/audit.o \
@@ -96,6 +97,89 @@ OBJS = \
 	src/backfill/total.o \
 	src/backfill/watch.o \
 	src/backfill/worker.o \
+	src/index/advise.o \
+	src/index/advise_access.o \
+	src/index/advise_candidate.o \
+	src/index/advise_change.o \
+	src/index/advise_cost.o \
+	src/index/advise_drop.o \
+	src/index/advise_explore.o \
+	src/index/advise_keep.o \
+	src/index/advise_key.o \
+	src/index/advise_pool.o \
+	src/index/advise_row.o \
+	src/index/advise_search.o \
+	src/index/advise_workload.o \
+	src/index/advise_write.o \
+	src/index/advise_write_cost.o \
+	src/index/as_owner.o \
+	src/index/body.o \
+	src/index/candidate.o \
+	src/index/counts.o \
+	src/index/capture.o \
+	src/index/capture_show.o \
+	src/index/capture_store.o \
+	src/index/capture_text.o \
+	src/index/cover.o \
+	src/index/cover_foreign_key.o \
+	src/index/definition.o \
+	src/index/facts.o \
+	src/index/facts_column.o \
+	src/index/facts_key.o \
+	src/index/finding.o \
+	src/index/index.o \
+	src/index/jsonb.o \
+	src/index/jsonb_advice.o \
+	src/index/jsonb_keys.o \
+	src/index/jsonb_sample.o \
+	src/index/kept.o \
+	src/index/missing_candidate.o \
+	src/index/repair.o \
+	src/index/replacement.o \
+	src/index/rule_advised.o \
+	src/index/rule_bloat.o \
+	src/index/rule_brin.o \
+	src/index/rule_covering.o \
+	src/index/rule_duplicate.o \
+	src/index/rule_expression.o \
+	src/index/rule_foreign_key.o \
+	src/index/rule_gin.o \
+	src/index/rule_hash.o \
+	src/index/rule_hot_blocking.o \
+	src/index/rule_invalid.o \
+	src/index/rule_missing.o \
+	src/index/rule_partial.o \
+	src/index/rule_redundant.o \
+	src/index/rule_type.o \
+	src/index/rule_unused.o \
+	src/index/size.o \
+	src/index/size_btree.o \
+	src/index/size_hash.o \
+	src/index/size_sample.o \
+	src/index/size_statement.o \
+	src/index/statement.o \
+	src/index/statement_complete.o \
+	src/index/usage.o \
+	src/index/whatif.o \
+	src/index/whatif_brin.o \
+	src/index/whatif_distinct.o \
+	src/index/whatif_entries.o \
+	src/index/whatif_explain.o \
+	src/index/whatif_index.o \
+	src/index/whatif_inverted.o \
+	src/index/whatif_plan.o \
+	src/index/whatif_question.o \
+	src/index/whatif_sample.o \
+	src/index/whatif_statistics.o \
+	src/index/whatif_template.o \
+	src/index/whatif_use.o \
+	src/index/workload.o \
+	src/index/workload_expression.o \
+	src/index/workload_from.o \
+	src/index/workload_name.o \
+	src/index/workload_predicate.o \
+	src/index/workload_show.o \
+	src/index/workload_text.o \
 	src/tenant/claims.o \
 	src/tenant/context.o \
 	src/tenant/cross.o \

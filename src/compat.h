@@ -11,15 +11,21 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/stratnum.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
+#include "commands/explain.h"
 #include "commands/sequence.h"
+#include "commands/vacuum.h"
 #include "common/jsonapi.h"
 #include "executor/executor.h"
 #include "mb/pg_wchar.h"
 #include "nodes/parsenodes.h"
+#include "nodes/pathnodes.h"
+#include "nodes/plannodes.h"
 #include "pgstat.h"
 #include "rewrite/rewriteHandler.h"
 #include "storage/lock.h"
@@ -34,6 +40,11 @@
 
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #endif
 
 #if PG_VERSION_NUM < 150000
@@ -120,6 +131,17 @@ architect_is_never_null(TupleDesc desc, AttrNumber attnum)
 	return TupleDescCompactAttr(desc, attnum - 1)->attnullability == ATTNULLABLE_VALID;
 #else
 	return TupleDescAttr(desc, attnum - 1)->attnotnull;
+#endif
+}
+
+/* From 18 on a constraint can be NOT ENFORCED. */
+static inline bool
+architect_is_enforced(Form_pg_constraint constraint)
+{
+#if PG_VERSION_NUM >= 180000
+	return constraint->conenforced;
+#else
+	return true;
 #endif
 }
 
@@ -222,6 +244,9 @@ architect_find_process(VirtualTransactionId transaction)
 #endif
 }
 
+/* From 18 on a scan can skip through the values of a btree index's first columns. */
+#define ARCHITECT_CAN_SKIP_SCAN (PG_VERSION_NUM >= 180000)
+
 /* From 17 on MERGE can change rows through a view. */
 #define ARCHITECT_CAN_MERGE_VIEWS (PG_VERSION_NUM >= 170000)
 
@@ -256,6 +281,12 @@ architect_has_returning(UpdateStmt *update)
 	return update->returningList != NIL;
 #endif
 }
+
+/* From 16 on a change that only BRIN indexes see leaves an update heap-only. */
+#define ARCHITECT_SUMMARIES_ALLOW_HOT (PG_VERSION_NUM >= 160000)
+
+/* From 16 on the server counts updates whose new version went to another page. */
+#define ARCHITECT_COUNTS_NEWPAGE_UPDATES (PG_VERSION_NUM >= 160000)
 
 /* From 18 on the server can show which version of a library is loaded. */
 #if PG_VERSION_NUM >= 180000
@@ -307,6 +338,123 @@ architect_count_hot_updates(Relation rel)
 #endif
 }
 
+/* What was set for ANALYZE of a column; -1 is the default, which is NULL from 17 on. */
+static inline int
+architect_statistics_target(HeapTuple attribute, TupleDesc desc)
+{
+#if PG_VERSION_NUM >= 170000
+	bool		isnull;
+	Datum		target = heap_getattr(attribute, Anum_pg_attribute_attstattarget, desc, &isnull);
+
+	return isnull ? -1 : DatumGetInt16(target);
+#else
+	return ((Form_pg_attribute) GETSTRUCT(attribute))->attstattarget;
+#endif
+}
+
+/* What the server counted of a relation, or keeps since 16: 0 is not known. */
+static inline int64
+architect_newpage_updates(const PgStat_StatTabEntry *entry)
+{
+#if PG_VERSION_NUM >= 160000
+	return entry->tuples_newpage_updated;
+#else
+	return 0;
+#endif
+}
+
+static inline TimestampTz
+architect_last_scan(const PgStat_StatTabEntry *entry)
+{
+#if PG_VERSION_NUM >= 160000
+	return entry->lastscan;
+#else
+	return 0;
+#endif
+}
+
+static inline int64
+architect_changes_since_analyze(const PgStat_StatTabEntry *entry)
+{
+#if PG_VERSION_NUM >= 160000
+	return entry->mod_since_analyze;
+#else
+	return entry->changes_since_analyze;
+#endif
+}
+
+static inline TimestampTz
+architect_last_analyze(const PgStat_StatTabEntry *entry)
+{
+#if PG_VERSION_NUM >= 160000
+	return Max(entry->last_analyze_time, entry->last_autoanalyze_time);
+#else
+	return Max(entry->analyze_timestamp, entry->autovac_analyze_timestamp);
+#endif
+}
+
+/* Before 17 functions that make statistics look at a row of pg_attribute. */
+static inline void
+architect_set_default_target(VacAttrStats *stats)
+{
+#if PG_VERSION_NUM >= 170000
+	stats->attstattarget = -1;
+#else
+	stats->attr = palloc0(sizeof(FormData_pg_attribute));
+	stats->attr->attstattarget = -1;
+#endif
+}
+
+/* Raises 42501 where the current role may not run a plan. */
+static inline void
+architect_check_rights(const PlannedStmt *plan)
+{
+#if PG_VERSION_NUM >= 160000
+	(void) ExecCheckPermissions(plan->rtable, plan->permInfos, true);
+#else
+	(void) ExecCheckRTPerms(plan->rtable, true);
+#endif
+}
+
+/* From 18 on the planner knows whether NULLs are distinct in a unique index. */
+static inline void
+architect_set_nulls_not_distinct(IndexOptInfo *index, bool value)
+{
+#if PG_VERSION_NUM >= 180000
+	index->nullsnotdistinct = value;
+#endif
+}
+
+/* From 16 on EXPLAIN knows plans whose parameters have no values; 15 would look for them. */
+static inline void
+architect_explain_generic(ExplainState *state)
+{
+#if PG_VERSION_NUM >= 160000
+	state->generic = true;
+#endif
+}
+
+static inline void
+architect_forget_pruning(Plan *plan)
+{
+#if PG_VERSION_NUM < 160000
+	if (IsA(plan, Append))
+		((Append *) plan)->part_prune_info = NULL;
+	else if (IsA(plan, MergeAppend))
+		((MergeAppend *) plan)->part_prune_info = NULL;
+#endif
+}
+
+static inline void
+architect_explain_plan(PlannedStmt *plan, ExplainState *state, const char *source, ParamListInfo parameters)
+{
+#if PG_VERSION_NUM >= 170000
+	ExplainOnePlan(plan, NULL, state, source, parameters, NULL, NULL, NULL, NULL);
+#else
+	ExplainOnePlan(plan, NULL, state, source, parameters, NULL, NULL, NULL);
+#endif
+}
+
 /* From 17 on a background worker can be connected as a role that has no LOGIN. */
 #if PG_VERSION_NUM >= 170000
 #define ARCHITECT_CONNECT_WITHOUT_LOGIN BGWORKER_BYPASS_ROLELOGINCHECK
@@ -336,6 +484,29 @@ architect_lift_transaction_timeout(void)
 {
 #if PG_VERSION_NUM >= 170000
 	SetConfigOption("transaction_timeout", "0", PGC_SUSET, PGC_S_OVERRIDE);
+#endif
+}
+
+/* True for a path key that wants the greatest values first. */
+static inline bool
+architect_is_descending(const PathKey *pathkey)
+{
+#if PG_VERSION_NUM >= 180000
+	return pathkey->pk_cmptype == COMPARE_GT;
+#else
+	return pathkey->pk_strategy == BTGreaterStrategyNumber;
+#endif
+}
+
+/* The members of a class, of a relation that is a child of another; they may be among all members. */
+static inline List *
+architect_child_members(const EquivalenceClass *class, Index child)
+{
+#if PG_VERSION_NUM >= 180000
+	return class->ec_childmembers != NULL && child < class->ec_childmembers_size ?
+		class->ec_childmembers[child] : NIL;
+#else
+	return NIL;
 #endif
 }
 

@@ -10,6 +10,10 @@
 #include "audit/audit.h"
 #include "backfill/backfill.h"
 #include "compat.h"
+#include "index/advise_access.h"
+#include "index/capture.h"
+#include "index/rules.h"
+#include "index/whatif.h"
 #include "tenant/tenant.h"
 
 ARCHITECT_MODULE_MAGIC;
@@ -22,6 +26,11 @@ _PG_init(void)
 	architect_audit_init();
 	architect_tenant_init();
 	architect_backfill_init();
+	architect_capture_init();
+	architect_index_unused_init();
+	architect_whatif_init();
+	architect_whatif_explain_init();
+	architect_advise_access_init();
 
 	MarkGUCPrefixReserved("architect");
 }

@@ -28,6 +28,10 @@ extern List *architect_read_as_owner(const char *query, int nargs, Oid *types, D
 extern List *architect_read_latest_as_owner(const char *query, int nargs, Oid *types, Datum *values,
 											const char *nulls);
 
+/* attempt.c */
+extern ErrorData *architect_attempt(ArchitectTask task, void *argument);
+extern ErrorData *architect_try_out(ArchitectTask task, void *argument);
+
 /* argument.c */
 extern Oid	architect_target_argument(FunctionCallInfo fcinfo);
 extern Node *architect_ddl_command(FunctionCallInfo fcinfo);

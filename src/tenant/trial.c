@@ -214,7 +214,7 @@ try_paths(Trial *trial)
 			results = list_concat(results, architect_tenant_say_untried(trial, work.path, reason));
 			continue;
 		}
-		error = architect_tenant_attempt(try_path, &work);
+		error = architect_try_out(try_path, &work);
 		if (error != NULL)
 			work.results = architect_tenant_say_untried(trial, work.path,
 														psprintf("no row to try with: %s; see the argument \"sample\"",
@@ -258,8 +258,8 @@ try_table(ReturnSetInfo *answer, Trial trial, Oid relid)
 	ListCell   *cell;
 
 	choose_table(&trial, relid);
-	raise_again(architect_tenant_attempt(try_role, &trial));
-	raise_again(architect_tenant_attempt(find_tenants, &trial));
+	raise_again(architect_try_out(try_role, &trial));
+	raise_again(architect_try_out(find_tenants, &trial));
 	foreach(cell, try_paths(&trial))
 		put_result(answer, &trial, lfirst(cell));
 }

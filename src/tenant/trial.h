@@ -121,7 +121,6 @@ extern void architect_tenant_read_path(Trial *trial, TrialPath *path);
 extern TrialRow *architect_tenant_make_row(Trial *trial, TrialPath *path, TrialRow *model);
 
 /* trial_act.c */
-extern ErrorData *architect_tenant_attempt(ArchitectTask work, void *argument);
 extern void architect_tenant_act_as_role(Trial *trial, const char *tenant);
 extern void architect_tenant_act_as_owner(Trial *trial);
 extern TrialActor architect_tenant_begin_owner(Trial *trial);

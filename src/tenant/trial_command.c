@@ -520,7 +520,7 @@ try_command(Attempt *attempt)
 		return attempt->has_right ? make_result(attempt, TRIAL_UNTRIED, reason) :
 			make_result(attempt, TRIAL_DENIED, "the role lacks the privilege");
 
-	error = architect_tenant_attempt(run_attempt, attempt);
+	error = architect_try_out(run_attempt, attempt);
 	if (error != NULL)
 		return make_result(attempt, judge_error(attempt, error),
 						   describe(attempt, error->message));

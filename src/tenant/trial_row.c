@@ -220,7 +220,7 @@ architect_tenant_find_shown_rows(Trial *trial, TrialPath *path)
 		ViewLook	look = {.trial = trial, .path = path, .tenant = tenants[i]};
 		TrialActor	actor;
 
-		if (architect_tenant_attempt(look_through_view, &look) != NULL || look.key[0] == '\0')
+		if (architect_try_out(look_through_view, &look) != NULL || look.key[0] == '\0')
 			continue;
 		actor = architect_tenant_begin_owner(trial);
 		shown[i] = find_row(trial, path->storage_name, path->key_match, look.key);
