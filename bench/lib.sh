@@ -45,6 +45,25 @@ milliseconds() {
     run "${before[@]}" -c '\timing on' -c "$statement" | sed -n 's/^Time: \([0-9.]*\) ms.*/\1/p'
 }
 
+# own_memory STATEMENT: megabytes that a session takes for a statement beyond what it had before, shared memory
+# aside; looked at a hundred times a second.
+own_memory() {
+    local peer pid before most=0
+    private() { awk '/^RssAnon/ { print $2 / 1024 }' "/proc/$pid/status"; }
+    coproc session { psql -X -q -A -t; }
+    peer=$session_PID
+    echo 'SELECT pg_backend_pid();' >&"${session[1]}"
+    read -r pid <&"${session[0]}"
+    before=$(private)
+    echo "$1; SELECT 1;" >&"${session[1]}"
+    until read -r -t 0.01 _ <&"${session[0]}"; do
+        most=$(awk -v a="$most" -v b="$(private)" 'BEGIN { print (a > b ? a : b) }')
+    done
+    echo '\q' >&"${session[1]}"
+    wait "$peer"
+    awk -v a="$most" -v b="$before" 'BEGIN { print a - b }'
+}
+
 # note NAME VALUE...: keeps a measurement.
 note() { printf '%s\n' "${@:2}" >>"$work/figures.$1"; }
 
