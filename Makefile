@@ -117,6 +117,7 @@ OBJS = \
 	src/index/candidate.o \
 	src/index/counts.o \
 	src/index/capture.o \
+	src/index/capture_id.o \
 	src/index/capture_show.o \
 	src/index/capture_store.o \
 	src/index/capture_text.o \

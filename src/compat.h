@@ -39,7 +39,10 @@
 #include "utils/tuplesort.h"
 
 #if PG_VERSION_NUM >= 160000
+#include "nodes/queryjumble.h"
 #include "varatt.h"
+#else
+#include "utils/queryjumble.h"
 #endif
 
 #if PG_VERSION_NUM >= 180000
@@ -299,6 +302,11 @@ architect_has_returning(UpdateStmt *update)
 /* Before 18 this stood behind the declaration. */
 #if PG_VERSION_NUM < 180000
 #define pg_noreturn __attribute__((noreturn))
+#endif
+
+/* Only the ids of utility statements took a text. */
+#if PG_VERSION_NUM < 160000
+#define JumbleQuery(query) JumbleQuery(query, "")
 #endif
 
 /* Runs a started query to its end. */

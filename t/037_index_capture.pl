@@ -200,23 +200,40 @@ ok($calls > 1200 && $calls < 3200, "and stands for ten: $calls");
 is($node->safe_psql('postgres', 'SET architect.index_capture_rate = 0; SELECT problem FROM architect.index_capture_status()'),
 	'architect.index_capture_rate is 0', 'the status says why nothing is captured');
 
-# Cursors have query ids of their own since PostgreSQL 18.
-SKIP:
-{
-	skip 'cursors have no query ids', 1 if $node->pg_version < 18;
-	forget();
-	$node->safe_psql('postgres', <<'SQL');
+# What a cursor reads.
+forget();
+$node->safe_psql('postgres', <<'SQL');
 BEGIN;
 DECLARE kept CURSOR WITH HOLD FOR SELECT id FROM sales.orders /* held */ WHERE id < 5;
 DECLARE lost CURSOR FOR SELECT note FROM sales.orders /* not held */ WHERE id < 5;
 FETCH ALL FROM lost;
 COMMIT;
 SQL
-	is(captured('held', columns => 'statement, seen'), <<'ROWS' =~ s/\n\z//r, 'what a cursor reads is captured');
+is(captured('held', columns => 'statement, seen'), <<'ROWS' =~ s/\n\z//r, 'what a cursor reads is captured');
 SELECT id FROM sales.orders /* held */ WHERE id < 5|1
 SELECT note FROM sales.orders /* not held */ WHERE id < 5|1
 ROWS
-}
+
+# Query ids are those of PostgreSQL, which is not asked to compute them.
+forget();
+unlike($node->safe_psql('postgres', 'EXPLAIN VERBOSE SELECT count(*) FROM sales.orders'), qr/Query Identifier/, 'no ids for others');
+$node->safe_psql('postgres', "SET compute_query_id = $_; SELECT id FROM sales.orders /* $_ */ WHERE id IN (1, 2);
+	PREPARE it (text, int) AS SELECT total FROM sales.orders /* $_ */ WHERE note = \$1 AND id = \$2; EXECUTE it ('a', 1);")
+  foreach 'off', 'on';
+is(captured('off|on', columns => 'count(*), count(DISTINCT query_id), min(seen)'), '4|2|2', 'they are the same as those');
+
+# A session knows kinds of statements by what they read, and how.
+forget();
+my @of_two_kinds = map { ("SELECT id FROM sales.orders WHERE id = $_ /* kind */", "SELECT id FROM sales.orders WHERE note = '$_' /* kind */") } 1 .. 5;
+my @of_another = map { "SELECT id FROM sales.orders WHERE total = $_ /* kind */" } 1 .. 5;
+my @of_a_fourth = map { "SELECT id FROM sales.orders WHERE total > $_ /* kind */" } 1 .. 5;
+$node->safe_psql('postgres', join(';', 'SET architect.index_capture_rate = 0.000000001', @of_two_kinds, @of_another, @of_a_fourth));
+is(captured('kind', columns => 'statement, seen'), <<'ROWS' =~ s/\n\z//r, 'the first of each kind is captured');
+SELECT id FROM sales.orders WHERE id = 1 /* kind */|1
+SELECT id FROM sales.orders WHERE note = '1' /* kind */|1
+SELECT id FROM sales.orders WHERE total = 1 /* kind */|1
+SELECT id FROM sales.orders WHERE total > 1 /* kind */|1
+ROWS
 
 # Beside pg_stat_statements, whichever comes first.
 foreach my $libraries ('pg_stat_statements, pg_architect', 'pg_architect, pg_stat_statements')

@@ -3,9 +3,9 @@
  *    Looks at some of the statements that clients run.
  *
  * Whether a statement is looked at is decided when it starts, without a lock and
- * without a look at shared memory: when its query id is new to the session, when the
- * planner expects it to be slow, and else by chance.  When it has ended, it is noted
- * with its values, its search_path and the time that it took.
+ * without a look at shared memory: when its kind is new to the session, when the planner
+ * expects it to be slow, and else by chance.  When it has ended, it is noted with its
+ * values, its search_path and the time that it took.
  *
  * Those of functions, triggers and utility statements are passed over: what a client
  * sent is what the plan of its portal is of.
@@ -15,7 +15,6 @@
 #include <math.h>
 
 #include "access/detoast.h"
-#include "access/parallel.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "common/pg_prng.h"
@@ -23,8 +22,6 @@
 #include "executor/instrument.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "nodes/params.h"
-#include "parser/analyze.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "utils/float.h"
@@ -35,9 +32,10 @@
 
 #include "core/core.h"
 #include "index/capture.h"
+#include "index/capture_id.h"
 #include "index/capture_text.h"
 
-/* Query ids that a session remembers, each in the place that is its remainder. */
+/* Kinds that a session remembers, each in the place that is its remainder. */
 #define KNOWN 1024
 
 /* One of so many that find another in their place drives it out. */
@@ -53,6 +51,9 @@
 typedef struct Running
 {
 	QueryDesc  *query;
+	const char *text;
+	int			length;
+	int64		query_id;
 	double		weight;
 	Oid			role;
 	char	   *search_path;
@@ -63,7 +64,7 @@ typedef struct Running
 static int	size_setting = 1024;
 static double rate_setting = 0.005;
 
-static int64 known[KNOWN];
+static uint64 known[KNOWN];
 static int	patience = PATIENCE;
 
 /* Statements until the next one that chance chooses; 0: not drawn yet. */
@@ -75,13 +76,13 @@ static ExecutorStart_hook_type next_ExecutorStart = NULL;
 static ExecutorEnd_hook_type next_ExecutorEnd = NULL;
 
 static bool
-is_new(int64 query_id)
+is_new(uint64 kind)
 {
-	int64	   *place = &known[(uint64) query_id % KNOWN];
+	uint64	   *place = &known[kind % KNOWN];
 
-	if (*place == query_id || (*place != 0 && --patience > 0))
+	if (*place == kind || (*place != 0 && --patience > 0))
 		return false;
-	*place = query_id;
+	*place = kind;
 	patience = PATIENCE;
 	return true;
 }
@@ -107,9 +108,9 @@ is_chosen(const PlannedStmt *plan, double *weight)
 {
 	bool		is_first;
 
-	if (plan->queryId == 0 || rate_setting <= 0)
+	if (rate_setting <= 0)
 		return false;
-	is_first = is_new((int64) plan->queryId);
+	is_first = is_new(architect_capture_kind(plan));
 	*weight = 0;
 	if (plan->planTree->total_cost >= SLOW_COST)
 		*weight = 1;
@@ -123,18 +124,22 @@ is_chosen(const PlannedStmt *plan, double *weight)
 	return is_first || *weight > 0;
 }
 
+static bool
+is_of_portal(const QueryDesc *query, int flags)
+{
+	return (flags & EXEC_FLAG_EXPLAIN_ONLY) == 0 && !IsInParallelMode() && ActivePortal != NULL &&
+		query->plannedstmt->canSetTag && list_member_ptr(ActivePortal->stmts, query->plannedstmt);
+}
+
 /*
  * True for what a client sent, or prepared before: the cursors of a function have
  * portals too, but texts of their own.
  */
 static bool
-is_of_client(const QueryDesc *query, int flags)
+is_of_client(const char *text)
 {
-	if ((flags & EXEC_FLAG_EXPLAIN_ONLY) != 0 || IsParallelWorker() || debug_query_string == NULL ||
-		ActivePortal == NULL || !query->plannedstmt->canSetTag ||
-		!list_member_ptr(ActivePortal->stmts, query->plannedstmt))
-		return false;
-	return strcmp(query->sourceText, debug_query_string) == 0 || architect_capture_is_prepared(query->sourceText);
+	return debug_query_string != NULL &&
+		(strcmp(text, debug_query_string) == 0 || architect_capture_is_prepared(text));
 }
 
 static void
@@ -153,13 +158,20 @@ end_running(void *argument)
 static void
 follow(QueryDesc *query, double weight)
 {
-	MemoryContext before = MemoryContextSwitchTo(query->estate->es_query_cxt);
 	Running    *statement = palloc0(sizeof(Running));
 
 	statement->query = query;
 	statement->weight = weight;
 	statement->role = GetUserId();
 	statement->search_path = pstrdup(namespace_search_path);
+	statement->text = architect_capture_find_text(query, &statement->length);
+	if (statement->text != NULL)
+		statement->query_id = architect_capture_query_id(query, statement->text, statement->length);
+	if (statement->query_id == 0)
+	{
+		architect_capture_count(CAPTURE_UNCLEAR_TEXT);
+		return;
+	}
 	if (query->totaltime == NULL)
 		query->totaltime = InstrAlloc(1, INSTRUMENT_ALL, false);
 	statement->next = running;
@@ -167,20 +179,23 @@ follow(QueryDesc *query, double weight)
 	statement->end.func = end_running;
 	statement->end.arg = statement;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &statement->end);
-	MemoryContextSwitchTo(before);
 }
 
 static void
 start_executor(QueryDesc *query, int flags)
 {
+	MemoryContext before;
 	double		weight;
 
 	if (next_ExecutorStart != NULL)
 		next_ExecutorStart(query, flags);
 	else
 		standard_ExecutorStart(query, flags);
-	if (is_chosen(query->plannedstmt, &weight) && is_of_client(query, flags))
-		follow(query, weight);
+	if (!is_of_portal(query, flags) || !is_chosen(query->plannedstmt, &weight) || !is_of_client(query->sourceText))
+		return;
+	before = MemoryContextSwitchTo(query->estate->es_query_cxt);
+	follow(query, weight);
+	MemoryContextSwitchTo(before);
 }
 
 /* Parameters, as they become text: of each its length, or -1 for NULL, and its bytes. */
@@ -268,29 +283,22 @@ static void
 note_statement(const Running *statement)
 {
 	QueryDesc  *query = statement->query;
-	CaptureSighting sighting = {.key = {(int64) query->plannedstmt->queryId, MyDatabaseId, statement->role}};
+	CaptureSighting sighting = {.key = {statement->query_id, MyDatabaseId, statement->role}};
 	CaptureExample *example = &sighting.example;
 	StringInfoData bytes;
-	int			length;
-	const char *text = architect_capture_find_text(query, &length);
 
-	if (text == NULL)
-	{
-		architect_capture_count(CAPTURE_UNCLEAR_TEXT);
-		return;
-	}
 	InstrEndLoop(query->totaltime);
 	sighting.weight = statement->weight;
 	sighting.milliseconds = query->totaltime->total * 1000;
 	example->taken_at = GetCurrentStatementStartTimestamp();
-	example->text_length = length;
+	example->text_length = statement->length;
 	example->path_length = strlen(statement->search_path);
 	initStringInfo(&bytes);
-	if (length + example->path_length + 2 > Min(CAPTURE_MOST_TEXT, architect_capture_most_bytes()))
+	if (example->text_length + example->path_length + 2 > Min(CAPTURE_MOST_TEXT, architect_capture_most_bytes()))
 		example->outcome = CAPTURE_LONG_TEXT;
 	else
 	{
-		appendBinaryStringInfo(&bytes, text, length);
+		appendBinaryStringInfo(&bytes, statement->text, statement->length);
 		appendStringInfoChar(&bytes, '\0');
 		appendBinaryStringInfo(&bytes, statement->search_path, example->path_length + 1);
 		add_values(example, &bytes, query->params);
@@ -333,8 +341,6 @@ architect_capture_problem(void)
 		return "pg_architect is not in shared_preload_libraries";
 	if (rate_setting <= 0)
 		return "architect.index_capture_rate is 0";
-	if (!IsQueryIdEnabled())
-		return "compute_query_id is off";
 	return NULL;
 }
 
@@ -373,7 +379,6 @@ architect_capture_init(void)
 							 NULL, start_anew, NULL);
 	if (!is_preloaded || size_setting == 0)
 		return;
-	EnableQueryId();
 	architect_capture_reserve(size_setting);
 	next_ExecutorStart = ExecutorStart_hook;
 	ExecutorStart_hook = start_executor;
