@@ -62,7 +62,7 @@ typedef struct Running
 } Running;
 
 static int	size_setting = 1024;
-static double rate_setting = 0.005;
+static double rate_setting = 0.002;
 
 static uint64 known[KNOWN];
 static int	patience = PATIENCE;
@@ -374,7 +374,7 @@ architect_capture_init(void)
 	DefineCustomRealVariable("architect.index_capture_rate",
 							 "Share of statements that are captured for index advice.",
 							 "Slow ones, and the first of their kind in a session, are captured unless it is 0.",
-							 &rate_setting, 0.005, 0, 1,
+							 &rate_setting, 0.002, 0, 1,
 							 PGC_SUSET, 0,
 							 NULL, start_anew, NULL);
 	if (!is_preloaded || size_setting == 0)

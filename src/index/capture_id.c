@@ -48,7 +48,7 @@ add_expression(Node *node, void *kind)
 }
 
 static void
-add_plan(uint64 *kind, const Plan *plan)
+add_plan(uint64 *kind, Plan *plan)
 {
 	if (plan == NULL)
 		return;
