@@ -369,6 +369,29 @@ choose_estimated(AdvisePool *pool)
 			list_length(pool->queries[i]->accesses) >= LARGE_JOIN;
 }
 
+static int
+compare_cost(const void *left, const void *right)
+{
+	const AdviseQuery *one = *(AdviseQuery *const *) left;
+	const AdviseQuery *other = *(AdviseQuery *const *) right;
+	double		difference = one->weight * one->question->cost - other->weight * other->question->cost;
+
+	return difference > 0 ? -1 : difference < 0 ? 1 : one->number - other->number;
+}
+
+/*
+ * Returns the queries, the dearest first: time may not be enough for all.
+ */
+static AdviseQuery **
+sort_by_cost(const AdvisePool *pool)
+{
+	Size		size = pool->nqueries * sizeof(AdviseQuery *);
+	AdviseQuery **queries = memcpy(palloc(size), pool->queries, size);
+
+	qsort(queries, pool->nqueries, sizeof(AdviseQuery *), compare_cost);
+	return queries;
+}
+
 /*
  * Returns the moves (AdviseMove) that a search can make: each useful candidate alone, and
  * those that plans use together.
@@ -376,18 +399,19 @@ choose_estimated(AdvisePool *pool)
 List *
 architect_advise_explore(AdvisePool *pool)
 {
+	AdviseQuery **queries = sort_by_cost(pool);
 	Bitmapset **proposed = palloc0(Max(pool->nqueries, 1) * sizeof(Bitmapset *));
 	List	   *moves = NIL;
 	ListCell   *cell;
 
 	architect_advise_begin_part(pool, ADVISE_MAKING);
 	for (int i = 0; i < pool->nqueries && GetCurrentTimestamp() < pool->deadline; i++)
-		proposed[i] = propose_all(pool, pool->queries[i]);
+		proposed[i] = propose_all(pool, queries[i]);
 	architect_advise_make_all(pool);
 	architect_advise_begin_part(pool, ADVISE_EXPLORING);
 	choose_estimated(pool);
 	for (int i = 0; i < pool->nqueries; i++)
-		moves = list_concat(moves, explore_query(pool, pool->queries[i], proposed[i]));
+		moves = list_concat(moves, explore_query(pool, queries[i], proposed[i]));
 	add_kin(pool);
 	architect_advise_forget_useless(pool);
 	for (int i = 0; i < pool->nqueries; i++)
