@@ -111,7 +111,7 @@ AS $function$
     ), line AS (
         SELECT 0 AS part, 0 AS place,
                CASE
-                   WHEN created + dropped = 0 THEN 'No index is worth what it costs for these queries.'
+                   WHEN created + dropped = 0 THEN 'No index that was looked at is worth what it costs.'
                    ELSE concat_ws(', ', nullif(created, 0) || ' to create', nullif(dropped, 0) || ' to drop')
                         || format(E': %s, about %s s to build.\nThe workload costs %s.', pg_size_pretty(bytes),
                                   architect._index_write_number(coalesce(seconds, 0)),

@@ -165,6 +165,14 @@ ask(AdvisePool *pool, AdviseQuery *query, const Bitmapset *set)
 	return add_answer(query, answer);
 }
 
+static bool
+is_over(AdvisePool *pool)
+{
+	if (!pool->is_late)
+		pool->is_late = GetCurrentTimestamp() >= pool->deadline;
+	return pool->is_late;
+}
+
 /*
  * Returns what the planner says of a query with a set; NULL when time is over and it has
  * not been asked.
@@ -173,15 +181,16 @@ static AdviseAnswer *
 answer_for(AdvisePool *pool, AdviseQuery *query, const Bitmapset *set)
 {
 	AdviseAnswer *answer = find_answer(query, set);
+	AdviseAnswer as_is = {.cost = query->question->cost};
 	MemoryContext before;
 
-	if (answer != NULL || pool->is_late)
+	if (answer != NULL)
 		return answer;
-	pool->is_late = GetCurrentTimestamp() >= pool->deadline;
-	if (pool->is_late)
-		return NULL;
 	before = MemoryContextSwitchTo(pool->context);
-	answer = ask(pool, query, set);
+	if (set == NULL)
+		answer = add_answer(query, as_is);
+	else if (!is_over(pool))
+		answer = ask(pool, query, set);
 	(void) MemoryContextSwitchTo(before);
 	return answer;
 }

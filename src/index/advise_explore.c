@@ -401,17 +401,22 @@ architect_advise_explore(AdvisePool *pool)
 {
 	AdviseQuery **queries = sort_by_cost(pool);
 	Bitmapset **proposed = palloc0(Max(pool->nqueries, 1) * sizeof(Bitmapset *));
+	int			nproposed = 0;
 	List	   *moves = NIL;
 	ListCell   *cell;
 
 	architect_advise_begin_part(pool, ADVISE_MAKING);
-	for (int i = 0; i < pool->nqueries && GetCurrentTimestamp() < pool->deadline; i++)
-		proposed[i] = propose_all(pool, queries[i]);
+	for (; nproposed < pool->nqueries && GetCurrentTimestamp() < pool->deadline; nproposed++)
+		proposed[nproposed] = propose_all(pool, queries[nproposed]);
 	architect_advise_make_all(pool);
 	architect_advise_begin_part(pool, ADVISE_EXPLORING);
 	choose_estimated(pool);
 	for (int i = 0; i < pool->nqueries; i++)
+	{
 		moves = list_concat(moves, explore_query(pool, queries[i], proposed[i]));
+		if ((i >= nproposed || pool->is_late) && queries[i]->accesses != NIL)
+			queries[i]->statement->problem = "time_limit was over before all indexes for it were looked at";
+	}
 	add_kin(pool);
 	architect_advise_forget_useless(pool);
 	for (int i = 0; i < pool->nqueries; i++)
