@@ -151,7 +151,7 @@ add_query(Advice *advice, AdviseStatement *statement)
 	AdviseQuery *query;
 	WhatIfQuestion *question;
 
-	if (statement->problem == NULL && GetCurrentTimestamp() >= advice->pool.deadline)
+	if (statement->problem == NULL && architect_advise_is_late(&advice->pool))
 		statement->problem = "time_limit was over before it could be planned";
 	if (statement->problem != NULL)
 		return;

@@ -11,7 +11,6 @@
 
 #include "catalog/pg_am.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "index/advise_pool.h"
 
@@ -165,14 +164,6 @@ ask(AdvisePool *pool, AdviseQuery *query, const Bitmapset *set)
 	return add_answer(query, answer);
 }
 
-static bool
-is_over(AdvisePool *pool)
-{
-	if (!pool->is_late)
-		pool->is_late = GetCurrentTimestamp() >= pool->deadline;
-	return pool->is_late;
-}
-
 /*
  * Returns what the planner says of a query with a set; NULL when time is over and it has
  * not been asked.
@@ -189,7 +180,7 @@ answer_for(AdvisePool *pool, AdviseQuery *query, const Bitmapset *set)
 	before = MemoryContextSwitchTo(pool->context);
 	if (set == NULL)
 		answer = add_answer(query, as_is);
-	else if (!is_over(pool))
+	else if (!architect_advise_is_late(pool))
 		answer = ask(pool, query, set);
 	(void) MemoryContextSwitchTo(before);
 	return answer;
@@ -226,13 +217,14 @@ count_common(const Bitmapset *a, const Bitmapset *b)
  * Returns about what a query costs with a set, by what is known of others: with more than
  * the set it costs no more, and with what the plan for another uses, if the set has that,
  * no less.  Between the two it is taken to cost less by each index that the better plan
- * uses.
+ * uses; where no plan has seen all of the set, the cheapest is the better one.
  */
 static double
 estimate(const AdviseQuery *query, const Bitmapset *set)
 {
 	AdviseAnswer above = {.cost = query->question->cost};
 	AdviseAnswer below = {.cost = 0};
+	AdviseAnswer cheapest = above;
 	int			known;
 	int			all;
 
@@ -244,7 +236,11 @@ estimate(const AdviseQuery *query, const Bitmapset *set)
 			above = *answer;
 		if (answer->cost > below.cost && bms_is_subset(set, answer->asked))
 			below = *answer;
+		if (answer->cost < cheapest.cost)
+			cheapest = *answer;
 	}
+	if (below.cost == 0)
+		below = cheapest;
 	all = bms_num_members(below.used);
 	known = count_common(above.used, below.used);
 	if (below.cost >= above.cost || known == all)

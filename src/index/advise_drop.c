@@ -7,7 +7,6 @@
 
 #include <math.h>
 
-#include "utils/timestamp.h"
 
 #include "index/advise_row.h"
 #include "index/candidate.h"
@@ -147,7 +146,7 @@ try_drop(Advice *advice, AdviseDrop *drop, List *hidden, Shown *shown)
 
 		if (!uses_one(&shown[i], hidden))
 			continue;
-		if (GetCurrentTimestamp() >= pool->deadline)
+		if (architect_advise_is_late(pool))
 			return false;
 		without = show(advice, query, hidden);
 		if (without.cost > query->question->cost * (1 + advice->limits.max_regression))
@@ -175,14 +174,14 @@ architect_advise_drops(Advice *advice)
 	List	   *drops = NIL;
 	ListCell   *cell;
 
-	for (int i = 0; i < pool->nqueries && GetCurrentTimestamp() < pool->deadline; i++)
+	for (int i = 0; i < pool->nqueries && !architect_advise_is_late(pool); i++)
 		shown[i] = show(advice, pool->queries[i], NIL);
 	foreach(cell, find_indexes(advice))
 	{
 		AdviseDrop *drop = palloc0(sizeof(AdviseDrop));
 		WhatIfConfiguration without = {.hidden = list_copy(hidden.hidden)};
 
-		if (GetCurrentTimestamp() >= pool->deadline)
+		if (architect_advise_is_late(pool))
 			break;
 		drop->index = lfirst(cell);
 		drop->saved = count_saved(advice, drop->index);

@@ -9,7 +9,6 @@
 
 #include "miscadmin.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #include "index/advise_pool.h"
 
@@ -89,8 +88,15 @@ find_best(AdvisePool *pool, AdviseQuery *query, const Bitmapset *set, double *co
 static void
 add_move(List **moves, Bitmapset *adds)
 {
-	AdviseMove *move = palloc0(sizeof(AdviseMove));
+	AdviseMove *move;
+	ListCell   *cell;
 
+	foreach(cell, *moves)
+	{
+		if (bms_equal(((AdviseMove *) lfirst(cell))->adds, adds))
+			return;
+	}
+	move = palloc0(sizeof(AdviseMove));
 	move->adds = adds;
 	*moves = lappend(*moves, move);
 }
@@ -115,13 +121,12 @@ mark_useful(AdvisePool *pool, const Bitmapset *set)
 }
 
 /*
- * Finds which of the candidates proposed for a query its plans use; returns moves of those that one plan uses
- * together.
+ * Finds which of the candidates proposed for a query its plans use; adds moves of those
+ * that one plan uses together.
  */
-static List *
-explore_query(AdvisePool *pool, AdviseQuery *query, Bitmapset *rest)
+static void
+explore_query(AdvisePool *pool, AdviseQuery *query, Bitmapset *rest, List **moves)
 {
-	List	   *moves = NIL;
 	int			rounds = count_rounds(query);
 
 	for (int i = 0; i < rounds && !bms_is_empty(rest); i++)
@@ -135,9 +140,8 @@ explore_query(AdvisePool *pool, AdviseQuery *query, Bitmapset *rest)
 		query->used = bms_add_members(query->used, best);
 		rest = bms_del_members(rest, best);
 		if (bms_membership(best) == BMS_MULTIPLE)
-			add_move(&moves, best);
+			add_move(moves, best);
 	}
-	return moves;
 }
 
 static bool
@@ -406,15 +410,15 @@ architect_advise_explore(AdvisePool *pool)
 	ListCell   *cell;
 
 	architect_advise_begin_part(pool, ADVISE_MAKING);
-	for (; nproposed < pool->nqueries && GetCurrentTimestamp() < pool->deadline; nproposed++)
+	for (; nproposed < pool->nqueries && !architect_advise_is_late(pool); nproposed++)
 		proposed[nproposed] = propose_all(pool, queries[nproposed]);
 	architect_advise_make_all(pool);
 	architect_advise_begin_part(pool, ADVISE_EXPLORING);
 	choose_estimated(pool);
 	for (int i = 0; i < pool->nqueries; i++)
 	{
-		moves = list_concat(moves, explore_query(pool, queries[i], proposed[i]));
-		if ((i >= nproposed || pool->is_late) && queries[i]->accesses != NIL)
+		explore_query(pool, queries[i], proposed[i], &moves);
+		if ((i >= nproposed || architect_advise_is_late(pool)) && queries[i]->accesses != NIL)
 			queries[i]->statement->problem = "time_limit was over before all indexes for it were looked at";
 	}
 	add_kin(pool);

@@ -30,6 +30,17 @@ architect_advise_begin_part(AdvisePool *pool, AdvisePart part)
 	pool->deadline = pool->end == DT_NOEND ? DT_NOEND : pool->start + (pool->end - pool->start) / 100 * part;
 }
 
+/*
+ * True when the time for the part in hand is over.
+ */
+bool
+architect_advise_is_late(AdvisePool *pool)
+{
+	if (!pool->is_late)
+		pool->is_late = GetCurrentTimestamp() >= pool->deadline;
+	return pool->is_late;
+}
+
 static AdvisePoolTable *
 find_table(const AdvisePool *pool, const IndexTable *table)
 {
@@ -227,7 +238,7 @@ architect_advise_make_all(AdvisePool *pool)
 		foreach(inner, ((AdvisePoolTable *) lfirst(cell))->candidates)
 		{
 			CHECK_FOR_INTERRUPTS();
-			if (GetCurrentTimestamp() < pool->deadline)
+			if (!architect_advise_is_late(pool))
 				(void) architect_advise_make(pool, lfirst(inner));
 		}
 		architect_whatif_forget_samples(pool->world);

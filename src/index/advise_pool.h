@@ -22,7 +22,7 @@ typedef struct AdvisePool
 	TimestampTz start;
 	TimestampTz end;			/* of all; DT_NOEND: none */
 	TimestampTz deadline;		/* of the part in hand */
-	bool		is_late;		/* it has passed: costs are not asked for any more */
+	bool		is_late;		/* it has been seen to pass: costs are not asked for any more */
 } AdvisePool;
 
 /* The parts of the work, by the percent of the time after which each is over. */
@@ -48,6 +48,7 @@ extern List *architect_advise_propose(AdvisePool *pool, AdviseAccess *access);
 
 /* advise_pool.c */
 extern void architect_advise_begin_part(AdvisePool *pool, AdvisePart part);
+extern bool architect_advise_is_late(AdvisePool *pool);
 extern AdviseCandidate *architect_advise_candidate(AdvisePool *pool, IndexTable *table, const char *method, List *keys,
 												   Bitmapset *included, const AdvisePredicate *predicate);
 extern List *architect_advise_candidates_of(const AdvisePool *pool, const IndexTable *table);

@@ -241,7 +241,7 @@ add_greedily(const Search *search, AdviseSolution solution, Option *options, boo
 	AdvisePool *pool = search->pool;
 	Option	   *best;
 
-	while (!pool->is_late && (best = find_best(search, &solution, options, by_bytes)) != NULL)
+	while (!architect_advise_is_late(pool) && (best = find_best(search, &solution, options, by_bytes)) != NULL)
 	{
 		Bitmapset  *set = make_move(pool, solution.set, best->move);
 		AdviseSolution next = begin_solution(pool, &solution, set);
@@ -253,7 +253,7 @@ add_greedily(const Search *search, AdviseSolution solution, Option *options, boo
 			continue;
 		}
 		next = measure(search, &solution, set);
-		if (pool->is_late)
+		if (architect_advise_is_late(pool))
 			break;
 		if (best->is_exact)
 		{
@@ -305,7 +305,7 @@ begin_options(const Search *search)
 static void
 ask_all(const Search *search, const AdviseSolution *solution, Option *options)
 {
-	for (int i = 0; i < list_length(search->moves) && !search->pool->is_late; i++)
+	for (int i = 0; i < list_length(search->moves) && !architect_advise_is_late(search->pool); i++)
 	{
 		Option	   *option = &options[i];
 		Bitmapset  *set;
@@ -372,7 +372,7 @@ replace(const Search *search, AdviseSolution *solution, Option *options, int num
 		AdviseSolution other = add_greedily(search, without, others, by_bytes);
 
 		pfree(others);
-		if (search->pool->is_late)
+		if (architect_advise_is_late(search->pool))
 			return false;
 		if (!is_better(search, &other, solution))
 			continue;
@@ -420,7 +420,7 @@ make_room(const Search *search, AdviseSolution *solution, const Bitmapset *kept)
 static bool
 squeeze_in(const Search *search, AdviseSolution *solution, Option *options)
 {
-	for (int i = 0; i < list_length(search->moves) && !search->pool->is_late; i++)
+	for (int i = 0; i < list_length(search->moves) && !architect_advise_is_late(search->pool); i++)
 	{
 		const AdviseMove *move = options[i].move;
 		AdviseSolution other;
@@ -435,7 +435,7 @@ squeeze_in(const Search *search, AdviseSolution *solution, Option *options)
 		while (!is_allowed(search->limits, &other) && is_better(search, &other, solution) &&
 			   make_room(search, &other, move->adds))
 			;
-		if (search->pool->is_late || !is_allowed(search->limits, &other) || !is_better(search, &other, solution) ||
+		if (architect_advise_is_late(search->pool) || !is_allowed(search->limits, &other) || !is_better(search, &other, solution) ||
 			find_worse(search, &other) != NULL)
 			continue;
 		mark_changed(search, options, solution->set, other.set);
@@ -460,7 +460,7 @@ improve(const Search *search, AdviseSolution solution)
 		int			number = -1;
 
 		is_improved = false;
-		while (!search->pool->is_late && (number = bms_next_member(set, number)) >= 0)
+		while (!architect_advise_is_late(search->pool) && (number = bms_next_member(set, number)) >= 0)
 		{
 			if (!bms_is_member(number, solution.set))
 				continue;
@@ -469,7 +469,7 @@ improve(const Search *search, AdviseSolution solution)
 		}
 		ask_all(search, &solution, options);
 		is_improved |= squeeze_in(search, &solution, options);
-	} while (is_improved && !search->pool->is_late);
+	} while (is_improved && !architect_advise_is_late(search->pool));
 	pfree(options);
 	return solution;
 }
@@ -500,7 +500,7 @@ keep_to_regression(const Search *search, AdviseSolution *solution)
 {
 	AdviseQuery *query;
 
-	while ((query = find_worse(search, solution)) != NULL && !search->pool->is_late)
+	while ((query = find_worse(search, solution)) != NULL && !architect_advise_is_late(search->pool))
 	{
 		AdviseSolution best = {.cost = INFINITY};
 		Bitmapset  *used;
@@ -532,7 +532,7 @@ take_better(const Search *search, AdviseSolution *best, AdviseSolution other)
 	(void) architect_advise_show(search->pool, other.set);
 	measure_anew(search, &other, true);
 	keep_to_regression(search, &other);
-	if (other.cost >= best->cost)
+	if (other.cost >= best->cost || find_worse(search, &other) != NULL)
 		return false;
 	*best = other;
 	return true;
@@ -544,7 +544,7 @@ take_better(const Search *search, AdviseSolution *best, AdviseSolution other)
 static void
 drop_weak(const Search *search, AdviseSolution *solution)
 {
-	while (!search->pool->is_late)
+	while (!architect_advise_is_late(search->pool))
 	{
 		double		least = search->limits->least_gain * solution->cost;
 		AdviseSolution best = {.set = NULL};
@@ -561,7 +561,7 @@ drop_weak(const Search *search, AdviseSolution *solution)
 			best = without;
 			is_found = true;
 		}
-		if (!is_found || search->pool->is_late)
+		if (!is_found || architect_advise_is_late(search->pool))
 			break;
 		measure_anew(search, &best, true);
 		*solution = best;
@@ -584,7 +584,7 @@ drop_unused(AdvisePool *pool, AdviseSolution *solution)
 		(void) architect_advise_cost(pool, pool->queries[i], solution->set, &used);
 		all = bms_join(all, used);
 	}
-	if (!pool->is_late)
+	if (!architect_advise_is_late(pool))
 		solution->set = bms_intersect(solution->set, all);
 }
 
@@ -602,7 +602,7 @@ architect_advise_search(AdvisePool *pool, const AdviseLimits *limits, List *move
 	best = none;
 	for (int by_bytes = 1; by_bytes >= 0; by_bytes--)
 		take_better(&search, &best, add_greedily(&search, none, begin_options(&search), by_bytes));
-	while (!pool->is_late && take_better(&search, &best, improve(&search, best)))
+	while (!architect_advise_is_late(pool) && take_better(&search, &best, improve(&search, best)))
 		;
 	drop_weak(&search, &best);
 	drop_unused(pool, &best);
