@@ -129,6 +129,21 @@ find_places(const AdvisePool *pool, const AdviseQuery *query, const Bitmapset *s
 	return places;
 }
 
+/*
+ * Returns a cost that seems greater with indexes than without: what they tell of
+ * expressions has the planner expect more rows, say, which would be there without them.
+ * So the share of what it would expect then counts.
+ */
+static double
+correct_cost(const AdviseQuery *query, WhatIfConfiguration configuration, double cost)
+{
+	double		expected;
+
+	configuration.is_knowledge = true;
+	expected = architect_whatif_cost(query->question, &configuration, NULL);
+	return query->question->cost * (cost < expected && !isinf(expected) ? cost / expected : 1);
+}
+
 static AdviseAnswer *answer_for(AdvisePool *pool, AdviseQuery *query, const Bitmapset *set);
 
 static AdviseAnswer *
@@ -157,6 +172,8 @@ ask(AdvisePool *pool, AdviseQuery *query, const Bitmapset *set)
 		answer.cost = LOSSY_FACTOR * (without == NULL ? query->question->cost : without->cost);
 		answer.used = without == NULL ? lossy : bms_union(without->used, lossy);
 	}
+	else if (answer.cost > query->question->cost && !isinf(answer.cost))
+		answer.cost = correct_cost(query, configuration, answer.cost);
 	answer.asked = bms_copy(set);
 	list_free(configuration.indexes);
 	list_free(reading.use.indexes);

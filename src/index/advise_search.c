@@ -435,8 +435,8 @@ squeeze_in(const Search *search, AdviseSolution *solution, Option *options)
 		while (!is_allowed(search->limits, &other) && is_better(search, &other, solution) &&
 			   make_room(search, &other, move->adds))
 			;
-		if (architect_advise_is_late(search->pool) || !is_allowed(search->limits, &other) || !is_better(search, &other, solution) ||
-			find_worse(search, &other) != NULL)
+		if (architect_advise_is_late(search->pool) || !is_allowed(search->limits, &other) ||
+			!is_better(search, &other, solution) || find_worse(search, &other) != NULL)
 			continue;
 		mark_changed(search, options, solution->set, other.set);
 		*solution = other;
@@ -492,8 +492,8 @@ find_seen(const AdvisePool *pool, const AdviseQuery *query, const Bitmapset *set
 }
 
 /*
- * Takes away what makes queries too much worse: of what they use, the least loss first.
- * Statistics of an expression change a plan that does not use its index, too.
+ * Takes away what makes queries too much worse: of what they use, the least loss first,
+ * or of what they see, where that cannot be planned.
  */
 static void
 keep_to_regression(const Search *search, AdviseSolution *solution)
@@ -518,6 +518,8 @@ keep_to_regression(const Search *search, AdviseSolution *solution)
 			if (without.cost < best.cost)
 				best = without;
 		}
+		if (isinf(best.cost))
+			break;
 		*solution = best;
 	}
 }

@@ -73,6 +73,7 @@ typedef struct WhatIfConfiguration
 {
 	List	   *indexes;		/* WhatIfIndex */
 	List	   *hidden;			/* oids of real ones */
+	bool		is_knowledge;	/* the indexes tell statistics of expressions, and are not scanned */
 } WhatIfConfiguration;
 
 /* What plans use. */

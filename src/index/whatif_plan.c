@@ -77,6 +77,11 @@ add_index(WhatIfLeaf *leaf, RelOptInfo *rel)
 	*info = leaf->info;
 	info->rel = rel;
 	info->tuples = Min(leaf->share * rel->tuples, rel->tuples);
+	if (active->is_knowledge)
+	{
+		info->amhasgettuple = false;
+		info->amhasgetbitmap = false;
+	}
 	if (rel->relid != 1)
 	{
 		WhatIfLists *lists = find_lists(leaf, rel->relid);
