@@ -36,42 +36,73 @@ hash_row(const WhatIfSample *sample, HeapTuple row, const Bitmapset *columns)
 	return hash;
 }
 
-static int
-compare_hashes(const void *a, const void *b)
+/* A combination of values in a block. */
+typedef struct Place
 {
-	uint64		left = *(const uint64 *) a;
-	uint64		right = *(const uint64 *) b;
+	uint64		hash;
+	BlockNumber block;
+} Place;
 
-	return left < right ? -1 : left > right;
+/* What is counted of places. */
+typedef struct PlaceCounts
+{
+	double		rows;
+	double		places;			/* that differ */
+	double		distinct;		/* combinations */
+	double		single;			/* those in one block alone */
+} PlaceCounts;
+
+static int
+compare_places(const void *a, const void *b)
+{
+	const Place *left = a;
+	const Place *right = b;
+
+	if (left->hash != right->hash)
+		return left->hash < right->hash ? -1 : 1;
+	return left->block < right->block ? -1 : left->block > right->block;
+}
+
+static PlaceCounts
+count_places(const WhatIfSample *sample, HeapTuple *rows, int nrows, const Bitmapset *columns)
+{
+	PlaceCounts counts = {.rows = nrows};
+	Place	   *places = palloc(Max(nrows, 1) * sizeof(Place));
+
+	for (int i = 0; i < nrows; i++)
+	{
+		places[i].hash = hash_row(sample, rows[i], columns);
+		places[i].block = ItemPointerGetBlockNumber(&rows[i]->t_self);
+	}
+	qsort(places, nrows, sizeof(Place), compare_places);
+	for (int i = 0, next; i < nrows; i = next)
+	{
+		for (next = i; next < nrows && places[next].hash == places[i].hash; next++)
+			counts.places += next == i || places[next].block != places[next - 1].block;
+		counts.distinct++;
+		counts.single += places[next - 1].block == places[i].block;
+	}
+	pfree(places);
+	return counts;
 }
 
 /*
- * Counts the values in a sample, and estimates those in the table as ANALYZE does
- * (Haas and Stokes 1998, estimator Duj1).
+ * Counts the combinations in a sample, and estimates those in the table as ANALYZE does
+ * (Haas and Stokes 1998, estimator Duj1), but of places instead of rows: rows that were
+ * written together often have the same values, and are in the sample together, as it is
+ * of blocks.  How many rows a place has is seen where all rows of a block are there.
  */
 static double
 count_combinations(const WhatIfSample *sample, const Bitmapset *columns)
 {
-	uint64	   *hashes = palloc(sample->nrows * sizeof(uint64));
-	double		n = sample->nrows;
-	double		all = Max(sample->table_rows, n);
-	double		distinct = 0;
-	double		single = 0;
+	PlaceCounts counts = count_places(sample, sample->rows, sample->nrows, columns);
+	PlaceCounts whole = count_places(sample, sample->neighbours, sample->nneighbours, columns);
+	double		rows = Max(sample->table_rows, counts.rows);
+	double		all = Max(whole.rows > 0 ? rows * whole.places / whole.rows : rows, counts.places);
 	double		count;
 
-	for (int i = 0; i < sample->nrows; i++)
-		hashes[i] = hash_row(sample, sample->rows[i], columns);
-	qsort(hashes, sample->nrows, sizeof(uint64), compare_hashes);
-	for (int i = 0, next; i < sample->nrows; i = next)
-	{
-		for (next = i + 1; next < sample->nrows && hashes[next] == hashes[i];)
-			next++;
-		distinct++;
-		single += next == i + 1;
-	}
-	pfree(hashes);
-	count = n * distinct / (n - single + single * n / all);
-	return Min(Max(count, distinct), all);
+	count = counts.places * counts.distinct / (counts.places - counts.single + counts.single * counts.places / all);
+	return Min(Max(count, counts.distinct), rows);
 }
 
 /*

@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -31,6 +33,9 @@
 #define MOST_BLOCKS 3000
 #define MOST_BYTES (16.0 * 1024 * 1024)
 
+/* Of neighbours there are so many times fewer. */
+#define NEIGHBOUR_SHARE 4
+
 /* A sample while it is being read. */
 typedef struct Reading
 {
@@ -41,6 +46,8 @@ typedef struct Reading
 	double		nseen;
 	double		nskip;			/* rows before the next that is taken */
 	ReservoirStateData reservoir;
+	int			most_neighbours;
+	int			stride;			/* of so many blocks one has its rows kept as neighbours */
 } Reading;
 
 static void
@@ -65,11 +72,21 @@ take_row(Reading *reading, TupleTableSlot *slot)
 }
 
 static void
+take_neighbour(Reading *reading, TupleTableSlot *slot)
+{
+	WhatIfSample *sample = reading->sample;
+
+	if (sample->nneighbours < reading->most_neighbours)
+		sample->neighbours[sample->nneighbours++] = ExecCopySlotHeapTuple(slot);
+}
+
+static void
 read_blocks(Reading *reading, BlockNumber nblocks, uint32 seed)
 {
 	TupleTableSlot *slot = table_slot_create(reading->rel, NULL);
 	TableScanDesc scan = NULL;
 	BlockSamplerData blocks;
+	int			number = 0;
 
 	(void) BlockSampler_Init(&blocks, nblocks, MOST_BLOCKS, seed);
 	while (BlockSampler_HasMore(&blocks))
@@ -86,7 +103,12 @@ read_blocks(Reading *reading, BlockNumber nblocks, uint32 seed)
 		else
 			table_rescan_tidrange(scan, &first, &last);
 		while (table_scan_getnextslot_tidrange(scan, ForwardScanDirection, slot))
+		{
 			take_row(reading, slot);
+			if (number % reading->stride == 0)
+				take_neighbour(reading, slot);
+		}
+		number++;
 	}
 	if (scan != NULL)
 		table_endscan(scan);
@@ -120,6 +142,9 @@ read_sample(WhatIfSample *sample, Relation rel)
 		reading.most_rows = Max(Min(MOST_ROWS, MOST_BYTES / ((double) pages * BLCKSZ / rows)), 100);
 	reservoir_init_selection_state(&reading.reservoir, reading.most_rows);
 	reading.rows = palloc(reading.most_rows * sizeof(HeapTuple));
+	reading.most_neighbours = reading.most_rows / NEIGHBOUR_SHARE;
+	reading.stride = Max(ceil(Min(nblocks, MOST_BLOCKS) * rows / Max(pages, 1) / reading.most_neighbours), 1);
+	sample->neighbours = palloc(reading.most_neighbours * sizeof(HeapTuple));
 	read_blocks(&reading, nblocks, seed);
 	sample->table_rows = nblocks <= MOST_BLOCKS ? reading.nseen : reading.nseen * nblocks / MOST_BLOCKS;
 	sample->rows = reading.rows;
@@ -144,6 +169,8 @@ architect_whatif_sample(WhatIfWorld *world, Oid relation)
 	before = MemoryContextSwitchTo(sample->context);
 	sample->rows = NULL;
 	sample->nrows = 0;
+	sample->neighbours = NULL;
+	sample->nneighbours = 0;
 	sample->combinations = NIL;
 	rel = table_open(relation, AccessShareLock);
 	if (may_read(relation) && rel->rd_tableam != NULL && rel->rd_tableam->scan_set_tidrange != NULL)

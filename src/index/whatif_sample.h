@@ -18,6 +18,8 @@ typedef struct WhatIfSample
 	TupleDesc	desc;
 	int			nrows;
 	HeapTuple  *rows;			/* NULL: it could not be read */
+	int			nneighbours;
+	HeapTuple  *neighbours;		/* all rows of some of the blocks */
 	double		table_rows;		/* that there are, as the sample has it */
 	List	   *combinations;	/* WhatIfCombinations, that have been counted */
 } WhatIfSample;
