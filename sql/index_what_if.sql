@@ -96,6 +96,24 @@ SELECT length(query) > 1000000 AS long, error
 FROM (SELECT 'SELECT * FROM orders WHERE id IN (' || string_agg(i::text, ',') || ')' FROM generate_series(100000, 250000) AS i) AS text(query),
     architect.index_what_if(query, '{CREATE INDEX ON orders (id)}');
 
+-- How often keys of several columns repeat is right where the rows of one are neighbours, and where they are not.
+CREATE TABLE lines AS SELECT i / 5 AS order_id, i % 5 < 2 AS is_returned, product, product % 7 AS kind, repeat('x', 60) AS note
+FROM generate_series(0, 299999) AS i, LATERAL (SELECT i % 6000 * 7919 % 60000) AS of (product);
+ANALYZE lines;
+CREATE FUNCTION size_error(columns text) RETURNS numeric LANGUAGE plpgsql AS $$
+DECLARE
+    statement text := format('CREATE INDEX measured ON lines (%s)', columns);
+    guess float8 := (SELECT index_sizes[1] FROM architect.index_what_if('SELECT 1', ARRAY[statement]));
+    size float8;
+BEGIN
+    EXECUTE statement;
+    size := pg_relation_size('measured');
+    DROP INDEX measured;
+    RETURN CASE WHEN abs(guess / size - 1) > 0.1 THEN guess / size - 1 ELSE 0 END;
+END $$;
+SELECT columns, size_error(columns) AS beyond_a_tenth
+FROM unnest('{"order_id, is_returned","order_id, product","product, kind","kind, product","kind, is_returned"}'::text[]) AS columns;
+
 -- Who may not run the query is not told what it costs.
 GRANT USAGE ON SCHEMA "What If" TO regress_what_if_reader;
 SET ROLE regress_what_if_reader;
