@@ -222,15 +222,26 @@ $node->safe_psql('postgres', "SET compute_query_id = $_; SELECT id FROM sales.or
   foreach 'off', 'on';
 is(captured('off|on', columns => 'count(*), count(DISTINCT query_id), min(seen)'), '4|2|2', 'they are the same as those');
 
+# What analysis has to say is said once, and what is very long is not analyzed once more.
+my ($status, $output, $messages) = $node->psql('postgres', 'SELECT 1 AS ' . 'x' x 70);
+is(() = $messages =~ /truncated/g, 1, 'a notice is given once');
+$node->safe_psql('postgres', "SELECT /* very long */ '" . 'x' x 100000 . "'");
+is(status('long_texts'), '1', 'a text that is very long is counted');
+
 # A session knows kinds of statements by what they read, and how.
 forget();
 my @of_two_kinds = map { ("SELECT id FROM sales.orders WHERE id = $_ /* kind */", "SELECT id FROM sales.orders WHERE note = '$_' /* kind */") } 1 .. 5;
 my @of_another = map { "SELECT id FROM sales.orders WHERE total = $_ /* kind */" } 1 .. 5;
 my @of_a_fourth = map { "SELECT id FROM sales.orders WHERE total > $_ /* kind */" } 1 .. 5;
-$node->safe_psql('postgres', join(';', 'SET architect.index_capture_rate = 0.000000001', @of_two_kinds, @of_another, @of_a_fourth));
+my @of_a_fifth = map { "SELECT id FROM sales.orders WHERE total = (SELECT max(total) FROM sales.orders WHERE note = '$_') /* kind */" } 1 .. 5;
+my @of_a_sixth = map { "SELECT id FROM sales.orders WHERE total = (SELECT max(total) FROM sales.orders WHERE total < $_) /* kind */" } 1 .. 5;
+$node->safe_psql('postgres', join(';', 'SET architect.index_capture_rate = 0.000000001', @of_two_kinds, @of_another, @of_a_fourth,
+	@of_a_fifth, @of_a_sixth));
 is(captured('kind', columns => 'statement, seen'), <<'ROWS' =~ s/\n\z//r, 'the first of each kind is captured');
 SELECT id FROM sales.orders WHERE id = 1 /* kind */|1
 SELECT id FROM sales.orders WHERE note = '1' /* kind */|1
+SELECT id FROM sales.orders WHERE total = (SELECT max(total) FROM sales.orders WHERE note = '1') /* kind */|1
+SELECT id FROM sales.orders WHERE total = (SELECT max(total) FROM sales.orders WHERE total < 1) /* kind */|1
 SELECT id FROM sales.orders WHERE total = 1 /* kind */|1
 SELECT id FROM sales.orders WHERE total > 1 /* kind */|1
 ROWS

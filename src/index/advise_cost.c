@@ -163,7 +163,7 @@ ask(AdvisePool *pool, AdviseQuery *query, const Bitmapset *set)
 	}
 	(void) architect_whatif_read(query->question, &configuration, read_plans, &reading);
 	answer.cost = reading.cost;
-	answer.used = find_places(pool, query, set, reading.use.indexes);
+	answer.used = isinf(reading.cost) ? bms_copy(set) : find_places(pool, query, set, reading.use.indexes);
 	if (reading.lossy != NIL)
 	{
 		Bitmapset  *lossy = find_places(pool, query, set, reading.lossy);
@@ -172,6 +172,8 @@ ask(AdvisePool *pool, AdviseQuery *query, const Bitmapset *set)
 		answer.cost = LOSSY_FACTOR * (without == NULL ? query->question->cost : without->cost);
 		answer.used = without == NULL ? lossy : bms_union(without->used, lossy);
 	}
+	else if (answer.used == NULL)
+		answer.cost = query->question->cost;
 	else if (answer.cost > query->question->cost && !isinf(answer.cost))
 		answer.cost = correct_cost(query, configuration, answer.cost);
 	answer.asked = bms_copy(set);

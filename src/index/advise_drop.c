@@ -5,9 +5,6 @@
  */
 #include "postgres.h"
 
-#include <math.h>
-
-
 #include "index/advise_row.h"
 #include "index/candidate.h"
 #include "index/cover.h"
@@ -16,6 +13,7 @@
 typedef struct Shown
 {
 	double		cost;
+	double		most;			/* that it may cost */
 	List	   *real;			/* oids of indexes that it uses */
 } Shown;
 
@@ -149,7 +147,8 @@ try_drop(Advice *advice, AdviseDrop *drop, List *hidden, Shown *shown)
 		if (architect_advise_is_late(pool))
 			return false;
 		without = show(advice, query, hidden);
-		if (without.cost > query->question->cost * (1 + advice->limits.max_regression))
+		without.most = shown[i].most;
+		if (without.cost > without.most)
 			return false;
 		change += query->weight * (without.cost - shown[i].cost);
 		drop->users++;
@@ -175,7 +174,10 @@ architect_advise_drops(Advice *advice)
 	ListCell   *cell;
 
 	for (int i = 0; i < pool->nqueries && !architect_advise_is_late(pool); i++)
+	{
 		shown[i] = show(advice, pool->queries[i], NIL);
+		shown[i].most = Max(shown[i].cost, pool->queries[i]->question->cost) * (1 + advice->limits.max_regression);
+	}
 	foreach(cell, find_indexes(advice))
 	{
 		AdviseDrop *drop = palloc0(sizeof(AdviseDrop));

@@ -85,18 +85,24 @@ find_best(AdvisePool *pool, AdviseQuery *query, const Bitmapset *set, double *co
 	return best;
 }
 
+static bool
+has_move(const List *moves, const Bitmapset *adds)
+{
+	ListCell   *cell;
+
+	foreach(cell, moves)
+	{
+		if (bms_equal(((AdviseMove *) lfirst(cell))->adds, adds))
+			return true;
+	}
+	return false;
+}
+
 static void
 add_move(List **moves, Bitmapset *adds)
 {
-	AdviseMove *move;
-	ListCell   *cell;
+	AdviseMove *move = palloc0(sizeof(AdviseMove));
 
-	foreach(cell, *moves)
-	{
-		if (bms_equal(((AdviseMove *) lfirst(cell))->adds, adds))
-			return;
-	}
-	move = palloc0(sizeof(AdviseMove));
 	move->adds = adds;
 	*moves = lappend(*moves, move);
 }
@@ -139,7 +145,7 @@ explore_query(AdvisePool *pool, AdviseQuery *query, Bitmapset *rest, List **move
 		mark_useful(pool, best);
 		query->used = bms_add_members(query->used, best);
 		rest = bms_del_members(rest, best);
-		if (bms_membership(best) == BMS_MULTIPLE)
+		if (bms_membership(best) == BMS_MULTIPLE && !has_move(*moves, best))
 			add_move(moves, best);
 	}
 }
@@ -417,8 +423,10 @@ architect_advise_explore(AdvisePool *pool)
 	choose_estimated(pool);
 	for (int i = 0; i < pool->nqueries; i++)
 	{
+		bool		has_none = i < nproposed && proposed[i] == NULL;
+
 		explore_query(pool, queries[i], proposed[i], &moves);
-		if ((i >= nproposed || architect_advise_is_late(pool)) && queries[i]->accesses != NIL)
+		if (!has_none && queries[i]->accesses != NIL && (i >= nproposed || architect_advise_is_late(pool)))
 			queries[i]->statement->problem = "time_limit was over before all indexes for it were looked at";
 	}
 	add_kin(pool);

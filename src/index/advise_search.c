@@ -475,25 +475,7 @@ improve(const Search *search, AdviseSolution solution)
 }
 
 /*
- * Returns those of a set that a query may use.
- */
-static Bitmapset *
-find_seen(const AdvisePool *pool, const AdviseQuery *query, const Bitmapset *set)
-{
-	Bitmapset  *seen = NULL;
-	int			number = -1;
-
-	while ((number = bms_next_member(set, number)) >= 0)
-	{
-		if (bms_is_member(query->number, pool->candidates[number]->queries))
-			seen = bms_add_member(seen, number);
-	}
-	return seen;
-}
-
-/*
- * Takes away what makes queries too much worse: of what they use, the least loss first,
- * or of what they see, where that cannot be planned.
+ * Takes away what makes queries too much worse: of what they use, the least loss first.
  */
 static void
 keep_to_regression(const Search *search, AdviseSolution *solution)
@@ -507,8 +489,6 @@ keep_to_regression(const Search *search, AdviseSolution *solution)
 		int			number = -1;
 
 		(void) architect_advise_cost(search->pool, query, solution->set, &used);
-		if (used == NULL)
-			used = find_seen(search->pool, query, solution->set);
 		while ((number = bms_next_member(used, number)) >= 0)
 		{
 			AdviseSolution without = begin_solution(search->pool, solution,

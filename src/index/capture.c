@@ -169,7 +169,7 @@ follow(QueryDesc *query, double weight)
 		statement->query_id = architect_capture_query_id(query, statement->text, statement->length);
 	if (statement->query_id == 0)
 	{
-		architect_capture_count(CAPTURE_UNCLEAR_TEXT);
+		architect_capture_count(statement->length > CAPTURE_MOST_TEXT ? CAPTURE_LONG_TEXT : CAPTURE_UNCLEAR_TEXT);
 		return;
 	}
 	if (query->totaltime == NULL)

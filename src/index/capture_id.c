@@ -19,6 +19,10 @@
 #include "compat.h"
 #include "core/core.h"
 #include "index/capture_id.h"
+#include "index/whatif.h"
+
+/* Longer texts are not analyzed once more. */
+#define MOST_ANALYZED (64 * 1024)
 
 /* What is analyzed, and its query id. */
 typedef struct Analysis
@@ -48,21 +52,35 @@ add_expression(Node *node, void *kind)
 }
 
 static void
-add_plan(uint64 *kind, Plan *plan)
+add_node(Plan *plan, void *kind)
 {
-	if (plan == NULL)
-		return;
 	add_part(kind, nodeTag(plan));
 	add_part(kind, list_length(plan->targetlist));
 	add_expression((Node *) plan->qual, kind);
-	if (IsA(plan, IndexScan))
-		add_expression((Node *) castNode(IndexScan, plan)->indexqualorig, kind);
-	else if (IsA(plan, IndexOnlyScan))
-		add_expression((Node *) castNode(IndexOnlyScan, plan)->indexqual, kind);
-	else if (IsA(plan, BitmapIndexScan))
-		add_expression((Node *) castNode(BitmapIndexScan, plan)->indexqualorig, kind);
-	add_plan(kind, plan->lefttree);
-	add_plan(kind, plan->righttree);
+	switch (nodeTag(plan))
+	{
+		case T_IndexScan:
+			add_expression((Node *) castNode(IndexScan, plan)->indexqualorig, kind);
+			break;
+		case T_IndexOnlyScan:
+			add_part(kind, castNode(IndexOnlyScan, plan)->indexid);
+			add_expression((Node *) castNode(IndexOnlyScan, plan)->indexqual, kind);
+			break;
+		case T_BitmapIndexScan:
+			add_expression((Node *) castNode(BitmapIndexScan, plan)->indexqualorig, kind);
+			break;
+		case T_NestLoop:
+			add_expression((Node *) castNode(NestLoop, plan)->join.joinqual, kind);
+			break;
+		case T_MergeJoin:
+			add_expression((Node *) castNode(MergeJoin, plan)->mergeclauses, kind);
+			break;
+		case T_HashJoin:
+			add_expression((Node *) castNode(HashJoin, plan)->hashclauses, kind);
+			break;
+		default:
+			break;
+	}
 }
 
 /*
@@ -79,12 +97,18 @@ architect_capture_kind(const PlannedStmt *plan)
 		return plan->queryId;
 	foreach(cell, plan->relationOids)
 		add_part(&kind, lfirst_oid(cell));
-	add_plan(&kind, plan->planTree);
+	architect_whatif_walk(plan, add_node, &kind);
 	return kind;
 }
 
+static void
+set_mode(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
 /*
- * Hooks of analysis are for statements that will be run.
+ * Hooks of analysis are for statements that will be run; what it has to say has been said.
  */
 static void
 analyze(void *argument)
@@ -93,16 +117,19 @@ analyze(void *argument)
 	ParamListInfo parameters = analysis->parameters;
 	int			nparameters = parameters == NULL ? 0 : parameters->numParams;
 	Oid		   *types = palloc_array(Oid, nparameters);
-	RawStmt    *statement = linitial_node(RawStmt, raw_parser(analysis->text, RAW_PARSE_DEFAULT));
 	ParseState *state = make_parsestate(NULL);
 	int			level = NewGUCNestLevel();
+	RawStmt    *statement;
 	Query	   *query;
 
+	set_mode("compute_query_id", "on");
+	set_mode("client_min_messages", "error");
+	set_mode("log_min_messages", "error");
+	statement = linitial_node(RawStmt, raw_parser(analysis->text, RAW_PARSE_DEFAULT));
 	for (int i = 0; i < nparameters; i++)
 		types[i] = parameters->params[i].ptype;
 	state->p_sourcetext = analysis->text;
 	setup_parse_fixed_parameters(state, types, nparameters);
-	(void) set_config_option("compute_query_id", "on", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	query = transformTopLevelStmt(state, statement);
 	JumbleQuery(query);
 	analysis->query_id = query->queryId;
@@ -112,7 +139,7 @@ analyze(void *argument)
 
 /*
  * Returns the query id of a statement, of which this is the text, before it is run; 0
- * where that fails.
+ * where that fails, or takes too long.
  */
 int64
 architect_capture_query_id(const QueryDesc *query, const char *text, int length)
@@ -123,6 +150,8 @@ architect_capture_query_id(const QueryDesc *query, const char *text, int length)
 
 	if (query->plannedstmt->queryId != 0)
 		return query->plannedstmt->queryId;
+	if (length > MOST_ANALYZED)
+		return 0;
 	own = AllocSetContextCreate(CurrentMemoryContext, "architect capture", ALLOCSET_DEFAULT_SIZES);
 	before = MemoryContextSwitchTo(own);
 	analysis.text = pnstrdup(text, length);

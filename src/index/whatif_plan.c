@@ -81,6 +81,7 @@ add_index(WhatIfLeaf *leaf, RelOptInfo *rel)
 	{
 		info->amhasgettuple = false;
 		info->amhasgetbitmap = false;
+		info->amcanparallel = false;
 	}
 	if (rel->relid != 1)
 	{

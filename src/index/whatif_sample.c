@@ -50,6 +50,16 @@ typedef struct Reading
 	int			stride;			/* of so many blocks one has its rows kept as neighbours */
 } Reading;
 
+/* Of a table whose rows are not of heap, too, a copy knows its place. */
+static HeapTuple
+copy_row(TupleTableSlot *slot)
+{
+	HeapTuple	row = ExecCopySlotHeapTuple(slot);
+
+	row->t_self = slot->tts_tid;
+	return row;
+}
+
 static void
 take_row(Reading *reading, TupleTableSlot *slot)
 {
@@ -68,7 +78,7 @@ take_row(Reading *reading, TupleTableSlot *slot)
 	}
 	else
 		sample->nrows++;
-	reading->rows[place] = ExecCopySlotHeapTuple(slot);
+	reading->rows[place] = copy_row(slot);
 }
 
 static void
@@ -77,7 +87,7 @@ take_neighbour(Reading *reading, TupleTableSlot *slot)
 	WhatIfSample *sample = reading->sample;
 
 	if (sample->nneighbours < reading->most_neighbours)
-		sample->neighbours[sample->nneighbours++] = ExecCopySlotHeapTuple(slot);
+		sample->neighbours[sample->nneighbours++] = copy_row(slot);
 }
 
 static void
