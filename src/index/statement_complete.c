@@ -107,11 +107,12 @@ append_constraint(StringInfo lines, const IndexDefinition *index, const IndexTab
 }
 
 /*
- * Appends what gives a partition its index of the tree, under this name.
+ * Appends what gives a partition its index of the tree, under this name; taken are those
+ * below it that are there.
  */
 static void
 append_partition(StringInfo lines, const IndexFinding *finding, const IndexDefinition *index,
-				 const IndexTable *partition, const char *name)
+				 const IndexTable *partition, const char *name, List **taken)
 {
 	bool		is_parent = partition->kind == RELKIND_PARTITIONED_TABLE;
 	ListCell   *cell;
@@ -128,9 +129,13 @@ append_partition(StringInfo lines, const IndexFinding *finding, const IndexDefin
 	foreach(cell, partition->partitions)
 	{
 		IndexTable *child = lfirst(cell);
-		char	   *child_name = choose_name(finding, index, child);
+		IndexDefinition *same = find_same(index, child);
+		const char *child_name = same != NULL ? same->name : choose_name(finding, index, child);
 
-		append_partition(lines, finding, index, child, child_name);
+		if (same != NULL)
+			*taken = lappend(*taken, same);
+		else
+			append_partition(lines, finding, index, child, child_name, taken);
 		appendStringInfo(lines, "ALTER INDEX %s ATTACH PARTITION %s;\n", qualify(partition, name),
 						 qualify(child, child_name));
 	}
@@ -173,7 +178,7 @@ append_missing(StringInfo lines, const IndexFinding *finding, const IndexDefinit
 		{
 			const char *chosen = choose_name(finding, index, partition);
 
-			append_partition(lines, finding, index, partition, chosen);
+			append_partition(lines, finding, index, partition, chosen, taken);
 			name = qualify(partition, chosen);
 		}
 		appendStringInfo(lines, "ALTER INDEX %s ATTACH PARTITION %s;\n", architect_index_name(index), name);
